@@ -1,0 +1,1 @@
+"""The volunteer's side: classifications (the truth), progress, selection, feedback."""

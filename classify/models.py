@@ -1,0 +1,131 @@
+"""Classifications are the truth and are never rewritten; progress and tallies can be rebuilt from them."""
+
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from starsieve.projects.models import Subject, Workflow, WorkflowVersion
+
+DEFAULT_BUCKET = 50
+
+
+class Volunteer(models.Model):
+    """Who classified: a signed-in user, or an anonymous visitor known by a browser session."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="volunteer"
+    )
+    visitor = models.UUIDField(null=True, blank=True, unique=True, help_text="Random id kept in the visitor's session.")
+    merged_into = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"volunteer {self.pk}"
+
+
+class Classification(models.Model):
+    """One volunteer's annotations of one subject under one workflow version.
+
+    `id` grows in the order of insertion (a release's watermark); `client_id` is the UUID that the client made.
+    """
+
+    client_id = models.UUIDField(unique=True)
+    workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, related_name="classifications")
+    workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="classifications")
+    subject = models.ForeignKey(Subject, on_delete=models.PROTECT, related_name="classifications")
+    volunteer = models.ForeignKey(Volunteer, on_delete=models.PROTECT, related_name="classifications")
+    annotations = models.JSONField()
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    after_retirement = models.BooleanField(
+        default=False, help_text="Arrived after the subject was retired; kept, and counted in its tallies."
+    )
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["workflow", "volunteer", "subject"], name="classified_once_per_volunteer")
+        ]
+        indexes = [models.Index(fields=["workflow", "subject"], name="classification_by_subject")]
+
+    def __str__(self) -> str:
+        return f"classification {self.pk} of {self.subject_id}"
+
+
+class SubjectProgressQuerySet(models.QuerySet["SubjectProgress"]):
+    def unretired(self) -> Self:
+        return self.filter(retired_at__isnull=True)
+
+    def open(self) -> Self:
+        """What selection may hand out: neither retired nor held back by the machine."""
+        return self.unretired().filter(is_held=False)
+
+
+class SubjectProgress(models.Model):
+    """Where one subject stands in one workflow: its place in the queue and the running tallies of its tasks.
+
+    `tallies` maps task key → the running state of the task's reducer (classify/reducers/).
+    A higher `bucket` is shown earlier; `pivot` is a random number in [0, 1) fixed at arrival that spreads volunteers.
+    """
+
+    class RetirementReason(models.TextChoices):
+        CLASSIFICATION_COUNT = "classification_count", "Classification count"
+        EXPERT = "expert", "Expert decision"
+        HUMAN = "human", "Retired by hand"
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="progress")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="progress")
+    pivot = models.FloatField()
+    bucket = models.SmallIntegerField(default=DEFAULT_BUCKET)
+    is_held = models.BooleanField(default=False, help_text="Scored below the prefilter's cut: not shown.")
+    is_control = models.BooleanField(default=False, help_text="Shown whatever its score, to measure completeness.")
+    classification_count = models.PositiveIntegerField(default=0)
+    tallies = models.JSONField(default=dict)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    retirement_reason = models.CharField(max_length=20, choices=RetirementReason.choices, blank=True)
+
+    objects = SubjectProgressQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workflow", "subject"], name="progress_once_per_workflow")]
+        indexes = [
+            models.Index(
+                fields=["workflow", "-bucket", "pivot"],
+                name="selection_queue",
+                condition=Q(retired_at__isnull=True, is_held=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"subject {self.subject_id} in workflow {self.workflow_id}"
+
+
+class GoldStandard(models.Model):
+    """Expert or simulated truth of one task for one subject; never sent before the volunteer has answered."""
+
+    class Source(models.TextChoices):
+        EXPERT = "expert", "Expert"
+        SIMULATED = "simulated", "Simulated truth"
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="gold_standards")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="gold_standards")
+    task = models.CharField(max_length=40)
+    value = models.JSONField()
+    source = models.CharField(max_length=9, choices=Source.choices)
+    give_feedback = models.BooleanField(default=True)
+    right_message = models.CharField(max_length=300, blank=True)
+    wrong_message = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["workflow", "subject", "task"], name="one_gold_standard_per_task")
+        ]
+
+    def __str__(self) -> str:
+        return f"gold standard of subject {self.subject_id}, {self.task}"

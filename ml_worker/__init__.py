@@ -1,0 +1,1 @@
+"""The machine's side: models, prefilter batches, shards, predictions, routing."""

@@ -1,0 +1,1 @@
+"""People: users, API tokens, preferences, privacy."""

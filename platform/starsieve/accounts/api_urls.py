@@ -1,0 +1,5 @@
+"""JSON endpoints under /api/v1/."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

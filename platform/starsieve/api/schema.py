@@ -1,0 +1,61 @@
+"""The OpenAPI description tells every refusal that an endpoint can give, in the shape that problems.py sends."""
+
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
+from rest_framework import serializers
+
+from starsieve.api.problems import MEDIA_TYPE
+
+
+class FieldErrorSerializer(serializers.Serializer[dict[str, str]]):
+    field = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
+    """RFC 9457 problem details."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    errors = FieldErrorSerializer(many=True)
+
+
+DESCRIPTIONS = {
+    "400": "The request is malformed",
+    "401": "Not signed in, or the token is not valid",
+    "403": "Not allowed for this role or token scope",
+    "404": "No such object, or it may not be seen",
+    "405": "Method not allowed",
+    "406": "No such representation",
+    "409": "It conflicts with what is stored",
+    "413": "The body is too large",
+    "415": "The body must be JSON",
+    "422": "A field's content is refused; `errors` names it",
+    "429": "Too many requests; wait for Retry-After seconds",
+}
+
+
+class ProblemAutoSchema(AutoSchema):
+    def get_response_serializers(self) -> Any:
+        declared = super().get_response_serializers()
+        if not isinstance(declared, dict):
+            declared = {self._success_code(): declared}
+        responses = {str(code) if not isinstance(code, tuple) else code: answer for code, answer in declared.items()}
+        described = {code if isinstance(code, str) else code[0] for code in responses}
+        for code in self._refusals():
+            if code not in described:
+                responses[(code, MEDIA_TYPE)] = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[code])
+        return responses
+
+    def _success_code(self) -> str:
+        if self.method == "DELETE":
+            return "204"
+        return "201" if self.method == "POST" else "200"
+
+    def _refusals(self) -> list[str]:
+        writes = ["409", "413", "415", "422"] if self.method in ("POST", "PUT", "PATCH") else []
+        return ["400", "401", "403", "404", "405", "406", *writes, "429"]

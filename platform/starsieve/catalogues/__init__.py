@@ -1,0 +1,1 @@
+"""What comes out: result pages and plots, releases, exports."""

@@ -1,0 +1,68 @@
+"""One answer out of several; each answer may lead to its own next task. Value: the answer's index."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`next` is a task key, or None for the end; `has_next` tells an explicit null from "as the task says"."""
+
+    key: str
+    label: str
+    next: str | None
+    has_next: bool
+
+
+def read_answers(data: dict[str, Any], place: str, problems: Problems, *, branching: bool) -> tuple[Answer, ...]:
+    """The answers of a question; fewer than two, duplicate keys and (unless branching) a `next` are faults."""
+    answers: list[Answer] = []
+    entries = problems.objects(data, "answers", place)
+    if len(entries) < 2:
+        problems.add(f"{place}.answers", "needs at least two answers")
+    for i, entry in enumerate(entries):
+        where = f"{place}.answers.{i}"
+        problems.unknown_fields(entry, ("key", "label", "next") if branching else ("key", "label"), where)
+        key = problems.text(entry, "key", where, required=True, longest=60)
+        if any(answer.key == key for answer in answers):
+            problems.add(f"{where}.key", f"repeats the key {key!r}; each answer needs its own")
+        label = problems.text(entry, "label", where, required=True, longest=120)
+        target = problems.target(entry, where) if branching else None
+        answers.append(Answer(key, label, target, has_next=branching and "next" in entry))
+    return tuple(answers)
+
+
+@dataclass(frozen=True)
+class SingleTask(Task):
+    answers: tuple[Answer, ...]
+
+    type = "single"
+
+    @classmethod
+    def from_json(cls, key: str, data: dict[str, Any], place: str, problems: Problems) -> Self:
+        problems.unknown_fields(data, (*TASK_FIELDS, "answers"), place)
+        return cls(
+            **cls.common_fields(key, data, place, problems),
+            answers=read_answers(data, place, problems, branching=True),
+        )
+
+    def check_value(self, value: Any, frames: Sequence[Frame]) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueProblem("must be the index of an answer, a whole number")
+        if not 0 <= value < len(self.answers):
+            raise ValueProblem(f"must be between 0 and {len(self.answers) - 1}")
+        return value
+
+    def next_task(self, value: Any) -> str | None:
+        if value is not None and self.answers[value].has_next:
+            return self.answers[value].next
+        return self.next
+
+    def targets(self) -> Iterator[tuple[str, str | None]]:
+        for i, answer in enumerate(self.answers):
+            yield f"answers.{i}.next", answer.next if answer.has_next else self.next
+        if not self.required:
+            yield "next", self.next

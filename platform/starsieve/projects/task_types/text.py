@@ -1,0 +1,28 @@
+"""Free text. Value: a string."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
+
+LONGEST = 5000
+
+
+@dataclass(frozen=True)
+class TextTask(Task):
+    type = "text"
+
+    @classmethod
+    def from_json(cls, key: str, data: dict[str, Any], place: str, problems: Problems) -> Self:
+        problems.unknown_fields(data, TASK_FIELDS, place)
+        return cls(**cls.common_fields(key, data, place, problems))
+
+    def check_value(self, value: Any, frames: Sequence[Frame]) -> str:
+        if not isinstance(value, str):
+            raise ValueProblem("must be text")
+        if len(value) > LONGEST:
+            raise ValueProblem(f"is longer than {LONGEST} characters")
+        if "\x00" in value:
+            raise ValueProblem("has a NUL character")
+        return value.strip()
