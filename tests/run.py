@@ -13,7 +13,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "platform")]
 
-from tests.support.services import chromium, test_services  # noqa: E402
+from tests.support.services import chromium, running_services  # noqa: E402
 
 BIN = Path(sys.executable).parent
 ROOMS_WITH_DATABASE = ["tests/classify", "tests/platform", "tests/ml_worker", "tests/contract"]
@@ -53,7 +53,7 @@ def everything() -> None:
     lint()
     types()
     pytest("tests on SQLite", "-n", "2", "-m", QUICK, "--durations=8")
-    with test_services() as services:
+    with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
         pytest("tests on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
                **services, **database)  # fmt: skip

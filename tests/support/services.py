@@ -16,7 +16,7 @@ MACOS_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
 @contextmanager
-def test_services() -> Iterator[dict[str, str]]:
+def running_services() -> Iterator[dict[str, str]]:
     """Environment variables TEST_DATABASE_URL and TEST_REDIS_URL of running servers; ours stop at the end."""
     with ExitStack() as stack:
         yield {
