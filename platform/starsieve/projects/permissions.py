@@ -50,9 +50,14 @@ def role_in(user: User | AnonymousUser, project: Project) -> str | None:
 
 def granted(user: User | AnonymousUser, project: Project) -> frozenset[Action]:
     """Everything the user may do in the project now (at most one query)."""
+    is_superuser = user.is_authenticated and user.is_superuser
+    return granted_with_role(user, project, None if is_superuser else role_in(user, project))
+
+
+def granted_with_role(user: User | AnonymousUser, project: Project, role: str | None) -> frozenset[Action]:
+    """`granted` for a caller that has read the user's role along with other rows (no query)."""
     if user.is_authenticated and user.is_superuser:
         return frozenset(Action)
-    role = role_in(user, project)
     if role is not None:
         return GRANTS[role]
     is_visible = project.is_public and project.status != Project.Status.DRAFT
