@@ -25,7 +25,9 @@ def run(title: str, *command: str | Path, **environment: str) -> None:
     print(f"\n== {title}", flush=True)
     started = time.monotonic()
     result = subprocess.run([str(part) for part in command], cwd=REPOSITORY, env=os.environ | environment, check=False)
-    print(f"-- {title}: {'ok' if result.returncode == 0 else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+    print(
+        f"-- {title}: {'ok' if result.returncode == 0 else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True
+    )
     if result.returncode != 0:
         sys.exit(result.returncode)
 
