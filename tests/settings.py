@@ -9,8 +9,8 @@ os.environ.setdefault("HTTPS", "0")
 os.environ.setdefault("API_RATE", "100000/min")
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 
-from starsieve.settings import *  # noqa: F403, E402
+from starsieve.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed only; the product's hasher is Django's
-STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 CELERY_BROKER_URL = "memory://"

@@ -32,7 +32,9 @@ def main(extras: list[str]) -> int:
     # A warning about an index that lacks a package says nothing to the reader; errors still come through.
     result = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False)
     if result.returncode != 0:
-        print("The installation failed; the lines above say why. Mend it and run the same command again.", file=sys.stderr)
+        print(
+            "The installation failed; the lines above say why. Mend it and run the same command again.", file=sys.stderr
+        )
         return result.returncode
     STAMP.write_text("\n".join(sorted(wanted | {mark for mark in installed if mark.split("-")[-1] in current()})))
     return 0

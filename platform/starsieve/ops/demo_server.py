@@ -46,7 +46,7 @@ def _port(text: str) -> int | None:
         try:
             probe.bind(("127.0.0.1", int(text)))
         except OSError as problem:
-            print(f"Port {text} cannot be used ({problem.strerror}); choose another: make demo PORT=8001", file=sys.stderr)
+            print(f"Port {text} is not free ({problem.strerror}); choose another: make demo PORT=8001", file=sys.stderr)
             return None
     return int(text)
 
