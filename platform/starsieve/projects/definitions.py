@@ -4,13 +4,18 @@ A definition is `{"first": key, "tasks": {key: {"type", "question", …}}, "reti
 docs/guide/workflows.md describes every field.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from starsieve.projects.task_types import TASK_TYPES, Frame, Problems, Task, ValueProblem
+from starsieve.api import strict_json
+from starsieve.projects.task_types import TASK_TYPES, Frame, Problems, Task, ValueProblem, shown
 
 MOST_TASKS = 200
+MOST_PROBLEMS = 100
+LONGEST_TEXT = 1_000_000
+TASK_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 FIELDS = ("first", "tasks", "retirement")
 
 
@@ -18,7 +23,9 @@ class DefinitionError(ValueError):
     """A definition is refused. `problems` lists every (place, message)."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = list(problems)
+        self.problems = list(problems[:MOST_PROBLEMS])
+        if len(problems) > MOST_PROBLEMS:
+            self.problems.append(("definition", f"has {len(problems) - MOST_PROBLEMS} further problems"))
         super().__init__("; ".join(f"{place}: {message}" for place, message in self.problems))
 
 
@@ -44,6 +51,10 @@ class WorkflowDefinition:
     tasks: dict[str, Task]
     retirement: Retirement
 
+    def without_texts(self) -> "WorkflowDefinition":
+        """What stays the same when only wording changes: equal means that classifications compare."""
+        return replace(self, tasks={key: task.without_texts() for key, task in self.tasks.items()})
+
     def check_annotations(self, annotations: Any, frames: Sequence[Frame]) -> list[dict[str, Any]]:
         """The annotations in canonical form: the reached tasks in order, from the first to the end of the tree.
 
@@ -68,10 +79,10 @@ class WorkflowDefinition:
         if not isinstance(annotation, dict):
             raise AnnotationError(place, "must be an object with task and value")
         for name in sorted(set(annotation) - {"task", "value"}):
-            raise AnnotationError(f"{place}.{name}", "is not a field of an annotation")
+            raise AnnotationError(place, f"{shown(name)} is not a field of an annotation")
         key = annotation.get("task")
         if not isinstance(key, str) or key not in self.tasks:
-            raise AnnotationError(f"{place}.task", f"is not a task of this workflow: {key!r}")
+            raise AnnotationError(f"{place}.task", f"is not a task of this workflow: {shown(key)}")
         if key != expected:
             where = f"task {expected} comes here" if expected else "the tree ends before it"
             raise AnnotationError(f"{place}.task", f"task {key} is not reached by these answers; {where}")
@@ -89,6 +100,20 @@ def _check_value(task: Task, value: Any, place: str, frames: Sequence[Frame]) ->
         raise AnnotationError(f"{place}.value{problem.place}", problem.message) from None
 
 
+def read_definition(text: str | bytes) -> Any:
+    """A definition's JSON text as plain data, still to be validated by parse_definition.
+
+    Raises DefinitionError for text that is no JSON, is nested too deeply, or gives an object the same key twice (which
+    JSON readers otherwise settle in silence by keeping the last).
+    """
+    if len(text) > LONGEST_TEXT:
+        raise DefinitionError([("definition", f"is longer than {LONGEST_TEXT:,} characters")])
+    try:
+        return strict_json.loads(text)
+    except strict_json.JsonProblem as problem:
+        raise DefinitionError([(problem.place, problem.message)]) from None
+
+
 def parse_definition(data: Any) -> WorkflowDefinition:
     """Read and validate a definition; raises DefinitionError with every fault and its place."""
     problems = Problems()
@@ -97,8 +122,9 @@ def parse_definition(data: Any) -> WorkflowDefinition:
     problems.unknown_fields(data, FIELDS, "definition")
     tasks = _read_tasks(data.get("tasks"), problems)
     first = data.get("first")
-    if not isinstance(first, str) or first not in tasks:
-        problems.add("first", f"names no task: {first!r}")
+    # A task with a fault of its own is named all the same: one mistake gives one message.
+    if not isinstance(first, str) or not isinstance(data.get("tasks"), dict) or first not in data["tasks"]:
+        problems.add("first", f"names no task: {shown(first)}")
     retirement = _read_retirement(data.get("retirement"), problems)
     if not problems.found:
         _check_graph(str(first), tasks, problems)
@@ -117,19 +143,20 @@ def _read_tasks(data: Any, problems: Problems) -> dict[str, Task]:
     tasks: dict[str, Task] = {}
     for key, task in data.items():
         place = f"tasks.{key}"
-        if not isinstance(task, dict):
+        if not isinstance(key, str) or not TASK_KEY.match(key):
+            problems.add("tasks", f"{shown(key)} is no task key: letters, digits, - and _ only, at most 40")
+        elif not isinstance(task, dict):
             problems.add(place, "must be an object")
-        elif not key.isascii() or not key.replace("_", "").replace("-", "").isalnum() or len(key) > 40:
-            problems.add(place, "a task key has letters, digits, - and _ only, at most 40")
         elif not isinstance(task.get("type"), str) or task["type"] not in TASK_TYPES:
-            problems.add(f"{place}.type", f"unknown type {task.get('type')!r}; known: {', '.join(TASK_TYPES)}")
+            problems.add(f"{place}.type", f"unknown type {shown(task.get('type'))}; known: {', '.join(TASK_TYPES)}")
         else:
             tasks[key] = TASK_TYPES[task["type"]].from_json(key, task, place, problems)
     names: dict[str, str] = {}
     for task_ in tasks.values():
-        if task_.name in names:
-            problems.add(f"tasks.{task_.key}.name", f"repeats the name of task {names[task_.name]}")
-        names.setdefault(task_.name, task_.key)
+        name = task_.name.lower()  # FITS column names have no case
+        if name in names:
+            problems.add(f"tasks.{task_.key}.name", f"repeats the name of task {names[name]}")
+        names.setdefault(name, task_.key)
     return tasks
 
 
@@ -146,9 +173,10 @@ def _read_retirement(data: Any, problems: Problems) -> Retirement:
 def _check_graph(first: str, tasks: dict[str, Task], problems: Problems) -> None:
     """Every `next` names a task, every task can be reached, and no path returns to a task it has passed."""
     for task in tasks.values():
-        for place, target in task.targets():
+        # A task's own `next` is checked even where no answer leads through it.
+        for place, target in sorted({*task.targets(), ("next", task.next)}, key=lambda way: way[0]):
             if target is not None and target not in tasks:
-                problems.add(f"tasks.{task.key}.{place}", f"names no task: {target!r}")
+                problems.add(f"tasks.{task.key}.{place}", f"names no task: {shown(target)}")
     if problems.found:
         return
     reached, cycle = _walk(first, tasks)

@@ -135,6 +135,35 @@ class Subject(models.Model):
         return self.name
 
 
+class SubjectImport(models.Model):
+    """What one import did, kept so that the scientist finds the rejected rows again."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
+    subject_set = models.ForeignKey(SubjectSet, on_delete=models.CASCADE, related_name="imports")
+    source = models.CharField(max_length=255, help_text="The file that was read.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Empty for an import from the command line.",
+    )
+    created_count = models.PositiveIntegerField()
+    unchanged_count = models.PositiveIntegerField()
+    rejected_count = models.PositiveIntegerField()
+    rejects = models.JSONField(
+        default=list, blank=True, help_text='The first rejected rows: {"row": …, "name": …, "column": …, "message": …}.'
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"import of {self.source} into {self.subject_set}"
+
+
 class Workflow(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="workflows")
     name = models.CharField(max_length=120)

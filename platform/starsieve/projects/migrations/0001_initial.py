@@ -133,4 +133,22 @@ class Migration(migrations.Migration):
             model_name='workflow',
             constraint=models.UniqueConstraint(fields=('project', 'name'), name='workflow_name_unique_in_project'),
         ),
+        migrations.CreateModel(
+            name='SubjectImport',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('source', models.CharField(help_text='The file that was read.', max_length=255)),
+                ('created_count', models.PositiveIntegerField()),
+                ('unchanged_count', models.PositiveIntegerField()),
+                ('rejected_count', models.PositiveIntegerField()),
+                ('rejects', models.JSONField(blank=True, default=list, help_text='The first rejected rows: {"row": …, "name": …, "column": …, "message": …}.')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('created_by', models.ForeignKey(blank=True, help_text='Empty for an import from the command line.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='projects.project')),
+                ('subject_set', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='projects.subjectset')),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
     ]

@@ -2,7 +2,17 @@
 ARCHITECTURE.md ("How to add a task type") names the two other places: a reducer and a browser module.
 """
 
-from starsieve.projects.task_types.base import Example, Frame, Problems, Task, ValueProblem
+from starsieve.projects.task_types.base import (
+    SLUG,
+    Example,
+    Frame,
+    Problems,
+    Task,
+    ValueProblem,
+    is_media_picture,
+    is_storable,
+    shown,
+)
 from starsieve.projects.task_types.boxes import BoxesTask
 from starsieve.projects.task_types.grade import GRADES, GradeTask
 from starsieve.projects.task_types.multiple import MultipleTask
@@ -15,6 +25,7 @@ TASK_TYPES: dict[str, type[Task]] = {
 
 __all__ = [
     "GRADES",
+    "SLUG",
     "TASK_TYPES",
     "BoxesTask",
     "Example",
@@ -26,4 +37,7 @@ __all__ = [
     "Task",
     "TextTask",
     "ValueProblem",
+    "is_media_picture",
+    "is_storable",
+    "shown",
 ]

@@ -1,9 +1,33 @@
 """What every task type offers: reading its definition, checking a value, naming the next task."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
+
+MOST_EXAMPLES = 20
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+SURROGATE = re.compile("[\ud800-\udfff]")
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*\Z")
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database takes the text: PostgreSQL refuses NUL, and a lone surrogate has no UTF-8."""
+    return "\x00" not in text and (text.isascii() or not SURROGATE.search(text))
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it: never longer than a line, whatever was sent."""
+    text = ascii(value) if not isinstance(value, str) or not is_storable(value) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def is_media_picture(path: str) -> bool:
+    """Whether a path names a picture inside the media storage: relative, no step upwards, .png or .jpg."""
+    parts = path.split("/")
+    is_plain = all(SLUG.match(part) for part in parts)
+    return is_plain and path.lower().endswith(PICTURE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,16 @@ class Problems:
             self.add(f"{place}.{name}", "is missing or empty")
         if len(value) > longest:
             self.add(f"{place}.{name}", f"is longer than {longest} characters")
+        if not is_storable(value):
+            self.add(f"{place}.{name}", "has a NUL character or half of a surrogate pair")
+            return ""
+        return value
+
+    def slug(self, data: dict[str, Any], name: str, place: str, *, required: bool = False) -> str:
+        """A short key that becomes part of a column's name in a catalogue."""
+        value = self.text(data, name, place, required=required, longest=60)
+        if value and not SLUG.match(value):
+            self.add(f"{place}.{name}", "has letters, digits and - _ + . only, and begins with a letter or digit")
         return value
 
     def target(self, data: dict[str, Any], place: str) -> str | None:
@@ -50,16 +84,22 @@ class Problems:
             return None
         return value
 
-    def objects(self, data: dict[str, Any], name: str, place: str) -> list[dict[str, Any]]:
+    def objects(self, data: dict[str, Any], name: str, place: str, *, most: int) -> list[dict[str, Any]]:
         value = data.get(name, [])
         if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
             self.add(f"{place}.{name}", "must be a list of objects")
+            return []
+        if len(value) > most:
+            self.add(f"{place}.{name}", f"has {len(value)} entries, at most {most} are taken")
             return []
         return value
 
     def unknown_fields(self, data: dict[str, Any], known: Sequence[str], place: str) -> None:
         for name in sorted(set(data) - set(known)):
-            self.add(f"{place}.{name}", f"is not a known field; known here: {', '.join(sorted(known))}")
+            self.add(
+                f"{place}.{name}" if SLUG.match(name) and len(name) <= 60 else place,
+                f"{shown(name)} is not a known field; known here: {', '.join(sorted(known))}",
+            )
 
 
 class ValueProblem(ValueError):
@@ -103,22 +143,27 @@ class Task(ABC):
         """Every way out of this task as (place within the task, key of the next task or None for the end)."""
         yield "next", self.next
 
+    def without_texts(self) -> Self:
+        """The task with every wording blanked: what decides whether old and new classifications compare."""
+        return replace(self, question="", help="", examples=())
+
     @staticmethod
     def common_fields(key: str, data: dict[str, Any], place: str, problems: Problems) -> dict[str, Any]:
         """The fields that all task types share, ready for the constructor."""
         examples = []
-        for i, entry in enumerate(problems.objects(data, "examples", place)):
+        for i, entry in enumerate(problems.objects(data, "examples", place, most=MOST_EXAMPLES)):
             where = f"{place}.examples.{i}"
+            problems.unknown_fields(entry, ("image", "caption"), where)
             image = problems.text(entry, "image", where, required=True, longest=300)
-            if image.startswith("/") or ".." in image.split("/"):
-                problems.add(f"{where}.image", "must be a path inside the media storage")
+            if image and not is_media_picture(image):
+                problems.add(f"{where}.image", "must be the path of a .png or .jpg inside the media storage")
             examples.append(Example(image, problems.text(entry, "caption", where, longest=300)))
         required = data.get("required", True)
         if not isinstance(required, bool):
             problems.add(f"{place}.required", "must be true or false")
         return {
             "key": key,
-            "name": problems.text(data, "name", place, longest=60) or key,
+            "name": problems.slug(data, "name", place) or key,
             "question": problems.text(data, "question", place, required=True, longest=500),
             "help": problems.text(data, "help", place, longest=10_000),
             "examples": tuple(examples),

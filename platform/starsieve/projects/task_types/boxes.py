@@ -2,15 +2,18 @@
 frame, origin top left, x and y the top-left corner. An empty list says: looked, found none.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem, is_storable
 
 DEFAULT_MAX_MARKS = 100
 SIDES = ("x", "y", "width", "height")
+LARGEST = 1e9
+MOST_TOOLS = 20
+MOST_DETAILS = 20
+LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class BoxesTask(Task):
             max_marks=max_marks,
         )
 
+    def without_texts(self) -> Self:
+        return replace(super().without_texts(), tools=tuple(replace(tool, label="") for tool in self.tools))
+
     def check_value(self, value: Any, frames: Sequence[Frame]) -> list[dict[str, Any]]:
         if not isinstance(value, list):
             raise ValueProblem("must be a list of boxes")
@@ -61,9 +67,7 @@ class BoxesTask(Task):
             raise ValueProblem(f"lies outside the {frame.width} × {frame.height} frame", place)
         checked["tool"] = self._check_tool(box.get("tool", 0), f"{place}.tool")
         if "details" in box:
-            if not isinstance(box["details"], list):
-                raise ValueProblem("must be a list", f"{place}.details")
-            checked["details"] = box["details"]
+            checked["details"] = _check_details(box["details"], f"{place}.details")
         return checked
 
     def _check_tool(self, tool: Any, place: str) -> int:
@@ -73,20 +77,38 @@ class BoxesTask(Task):
 
 
 def _check_number(value: Any, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # The bound comes first: an int of a few hundred digits has no float at all. A NaN fails it too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
         raise ValueProblem("must be a finite number", place)
-    return round(float(value), 2)
+    return round(float(value), 2) + 0.0  # -0.0 becomes 0.0, so that equal boxes are equal bytes
+
+
+def _check_details(details: Any, place: str) -> list[Any]:
+    """Answers to a tool's own questions: a short list of numbers and short texts, stored as they are."""
+    if not isinstance(details, list) or len(details) > MOST_DETAILS:
+        raise ValueProblem(f"must be a list of at most {MOST_DETAILS} answers", place)
+    for i, answer in enumerate(details):
+        if isinstance(answer, str):
+            is_fit = len(answer) <= LONGEST_DETAIL and is_storable(answer)
+        elif isinstance(answer, int | float):
+            is_fit = -LARGEST <= answer <= LARGEST
+        else:
+            is_fit = answer is None
+        if not is_fit:
+            raise ValueProblem(f"must be a number, null or a text of at most {LONGEST_DETAIL}", f"{place}[{i}]")
+    return details
 
 
 def _read_tools(data: dict[str, Any], place: str, problems: Problems) -> tuple[Tool, ...]:
     tools: list[Tool] = []
-    for i, entry in enumerate(problems.objects(data, "tools", place)):
+    found_before = len(problems.found)
+    for i, entry in enumerate(problems.objects(data, "tools", place, most=MOST_TOOLS)):
         where = f"{place}.tools.{i}"
         problems.unknown_fields(entry, ("key", "label"), where)
-        key = problems.text(entry, "key", where, required=True, longest=60)
-        if any(tool.key == key for tool in tools):
+        key = problems.slug(entry, "key", where, required=True)
+        if key and any(tool.key.lower() == key.lower() for tool in tools):
             problems.add(f"{where}.key", f"repeats the key {key!r}; each tool needs its own")
         tools.append(Tool(key, problems.text(entry, "label", where, required=True, longest=120)))
-    if not tools:
+    if not tools and len(problems.found) == found_before:
         problems.add(f"{place}.tools", "needs at least one tool")
     return tuple(tools)

@@ -1,7 +1,7 @@
 """A lens grade: A definite, B probable, C possible, I interesting but no lens, X not a lens. Value: the letter."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
@@ -26,11 +26,13 @@ class GradeTask(Task):
     def from_json(cls, key: str, data: dict[str, Any], place: str, problems: Problems) -> Self:
         problems.unknown_fields(data, (*TASK_FIELDS, "labels"), place)
         labels = data.get("labels", {})
-        if not isinstance(labels, dict) or not all(isinstance(text, str) for text in labels.values()):
+        if not isinstance(labels, dict):
             problems.add(f"{place}.labels", "must map grades to texts")
             labels = {}
-        for grade in sorted(set(labels) - set(GRADES)):
-            problems.add(f"{place}.labels.{grade}", f"is not a grade; grades are {', '.join(GRADES)}")
+        problems.unknown_fields(labels, GRADES, f"{place}.labels")
+        for grade in GRADES:
+            if grade in labels:
+                problems.text(labels, grade, f"{place}.labels", required=True, longest=120)
         return cls(
             **cls.common_fields(key, data, place, problems),
             labels=tuple(labels.get(grade, DEFAULT_LABELS[grade]) for grade in GRADES),
@@ -40,3 +42,6 @@ class GradeTask(Task):
         if not isinstance(value, str) or value not in GRADES:
             raise ValueProblem(f"must be one of {', '.join(GRADES)}")
         return value
+
+    def without_texts(self) -> Self:
+        return replace(super().without_texts(), labels=())

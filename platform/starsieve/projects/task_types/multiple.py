@@ -1,7 +1,7 @@
 """Any number of answers, none included. Value: the sorted list of answer indices."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
@@ -31,3 +31,6 @@ class MultipleTask(Task):
         if len(set(value)) != len(value):
             raise ValueProblem("names an answer twice")
         return sorted(value)
+
+    def without_texts(self) -> Self:
+        return replace(super().without_texts(), answers=tuple(replace(answer, label="") for answer in self.answers))

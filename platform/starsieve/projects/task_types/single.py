@@ -1,10 +1,12 @@
 """One answer out of several; each answer may lead to its own next task. Value: the answer's index."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
+
+MOST_ANSWERS = 50
 
 
 @dataclass(frozen=True)
@@ -18,16 +20,20 @@ class Answer:
 
 
 def read_answers(data: dict[str, Any], place: str, problems: Problems, *, branching: bool) -> tuple[Answer, ...]:
-    """The answers of a question; fewer than two, duplicate keys and (unless branching) a `next` are faults."""
+    """The answers of a question; fewer than two, duplicate keys and (unless branching) a `next` are faults.
+
+    Keys that differ in case only count as duplicates: FITS column names have no case.
+    """
     answers: list[Answer] = []
-    entries = problems.objects(data, "answers", place)
-    if len(entries) < 2:
+    found_before = len(problems.found)
+    entries = problems.objects(data, "answers", place, most=MOST_ANSWERS)
+    if len(entries) < 2 and len(problems.found) == found_before:
         problems.add(f"{place}.answers", "needs at least two answers")
     for i, entry in enumerate(entries):
         where = f"{place}.answers.{i}"
         problems.unknown_fields(entry, ("key", "label", "next") if branching else ("key", "label"), where)
-        key = problems.text(entry, "key", where, required=True, longest=60)
-        if any(answer.key == key for answer in answers):
+        key = problems.slug(entry, "key", where, required=True)
+        if key and any(answer.key.lower() == key.lower() for answer in answers):
             problems.add(f"{where}.key", f"repeats the key {key!r}; each answer needs its own")
         label = problems.text(entry, "label", where, required=True, longest=120)
         target = problems.target(entry, where) if branching else None
@@ -63,6 +69,10 @@ class SingleTask(Task):
 
     def targets(self) -> Iterator[tuple[str, str | None]]:
         for i, answer in enumerate(self.answers):
-            yield f"answers.{i}.next", answer.next if answer.has_next else self.next
-        if not self.required:
+            if answer.has_next:
+                yield f"answers.{i}.next", answer.next
+        if not self.required or not all(answer.has_next for answer in self.answers):
             yield "next", self.next
+
+    def without_texts(self) -> Self:
+        return replace(super().without_texts(), answers=tuple(replace(answer, label="") for answer in self.answers))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem, is_storable
 
 LONGEST = 5000
 
@@ -23,6 +23,6 @@ class TextTask(Task):
             raise ValueProblem("must be text")
         if len(value) > LONGEST:
             raise ValueProblem(f"is longer than {LONGEST} characters")
-        if "\x00" in value:
-            raise ValueProblem("has a NUL character")
+        if not is_storable(value):
+            raise ValueProblem("has a NUL character or half of a surrogate pair")
         return value.strip()
