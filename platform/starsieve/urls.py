@@ -1,7 +1,9 @@
 """Every address of the platform; each room owns its own list."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from starsieve.api.views import unknown
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -18,8 +20,10 @@ urlpatterns = [
     path("api/v1/", include("classify.api_urls")),
     path("api/v1/", include("ml_worker.api_urls")),
     path("api/v1/", include("starsieve.catalogues.api_urls")),
+    re_path(r"^api/", unknown, name="api_unknown"),
 ]
 handler400 = "starsieve.ops.views.bad_request"
 handler403 = "starsieve.ops.views.permission_denied"
 handler404 = "starsieve.ops.views.page_not_found"
+handler429 = "starsieve.ops.views.too_many_requests"  # allauth's rate limits
 handler500 = "starsieve.ops.views.server_error"

@@ -74,4 +74,14 @@ class TokenScope(permissions.BasePermission):
         if not isinstance(token, ApiToken) or request.method in permissions.SAFE_METHODS:
             return True
         needed = getattr(view, "token_scope", ApiToken.Scope.ADMIN)
+        self.message = f"This token may only {token.scope}; the call needs the scope “{needed}”."
         return SCOPE_ORDER.index(ApiToken.Scope(token.scope)) >= SCOPE_ORDER.index(ApiToken.Scope(needed))
+
+
+class SessionOnly(permissions.BasePermission):
+    """Unsafe calls need a session: what a token did, its thief could do too."""
+
+    message = "This needs a signed-in session; a token may not do it."
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return request.method in permissions.SAFE_METHODS or not isinstance(request.auth, ApiToken)

@@ -1,9 +1,10 @@
 """The API's own description; the endpoints themselves belong to their rooms."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from starsieve.api import views
 
 urlpatterns = [
-    path("schema", SpectacularAPIView.as_view(), name="api_schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api_schema"), name="api_docs"),
+    path("schema", views.SchemaView.as_view(), name="api_schema"),
+    path("docs", views.docs, name="api_docs"),
 ]

@@ -1,14 +1,23 @@
-"""Error pages."""
+"""Error pages, health and metrics."""
 
-from django.http import HttpRequest, HttpResponse
+from dataclasses import asdict
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from starsieve.api.problems import problem
+from starsieve.ops.health import states
+from starsieve.ops.metrics import exposition
 
 SENTENCES = {
     400: "The request could not be understood.",
     403: "You may not do this.",
     404: "There is nothing at this address.",
+    429: "That was a lot of requests at once. Please wait a minute and try again.",
     500: "Something broke on our side. What you sent before is safe; please try again.",
 }
 
@@ -32,5 +41,35 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _error(request, 404)
 
 
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    return _error(request, 429)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    return _error(request, 500)
+    if request.path.startswith("/api/"):
+        return problem(500, SENTENCES[500])
+    # Without the request: its user comes from the database, which may be what broke.
+    return HttpResponse(render_to_string("error.html", {"status": 500, "sentence": SENTENCES[500]}), status=500)
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process answers; nothing else is asked."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Database, broker and storage are within reach: 200; else 503. The details are class names, no addresses."""
+    parts = states()
+    is_ready = all(part.is_ready for part in parts.values())
+    body = {"status": "ready" if is_ready else "unready", "parts": {name: asdict(part) for name, part in parts.items()}}
+    return JsonResponse(body, status=200 if is_ready else 503)
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
