@@ -3,15 +3,12 @@
 from typing import Self
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 
-from starsieve.accounts.models import User
-from starsieve.projects.models import Project, Subject, SubjectSet, Workflow
-from starsieve.projects.permissions import GRANTS, Action
+from starsieve.projects.models import Subject, SubjectSet, Workflow
 
 HISTOGRAM_BINS = 20  # of width 0.05 over scores in [0, 1]
 
@@ -76,16 +73,6 @@ class PrefilterBatchQuerySet(models.QuerySet["PrefilterBatch"]):
             n_done=Count("shards", filter=Q(shards__state=JobState.DONE)),
             n_failed=Count("shards", filter=Q(shards__state=JobState.FAILED)),
         )
-
-    def launchable_by(self, user: User | AnonymousUser) -> Self:
-        """Batches of the projects in which this person may launch one (superusers: all)."""
-        if not user.is_authenticated:
-            return self.none()
-        if user.is_superuser:
-            return self.all()
-        roles = [role for role, grants in GRANTS.items() if Action.LAUNCH_PREFILTER in grants]
-        projects = Project.objects.filter(memberships__user=user, memberships__role__in=roles)
-        return self.filter(workflow__project__in=projects)
 
 
 class PrefilterBatch(models.Model):
