@@ -1,0 +1,177 @@
+"""The columns of a catalogue: names, kinds, units, descriptions and UCDs, derived from a workflow's definition.
+
+Names have letters, digits and underscores only and stay unique when their case is ignored, as FITS asks.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from starsieve.projects.definitions import WorkflowDefinition
+from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, MultipleTask, SingleTask, Task
+
+RATIO = "meta.number;arith.ratio"
+Kind = Literal["id", "count", "float", "bool", "text"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; floats and texts may be empty (null), the other kinds never are."""
+
+    name: str
+    kind: Kind
+    description: str
+    unit: str = ""
+    ucd: str = ""
+
+
+@dataclass(frozen=True)
+class TaskColumns:
+    """Where one task's numbers go: each field holds column names."""
+
+    task: Task
+    counts: tuple[str, ...] = ()
+    fractions: tuple[str, ...] = ()
+    n: str = ""
+    agreement: str = ""
+    grade: str = ""
+    expected_grade: str = ""
+    n_clumps: str = ""
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Both tables of a catalogue."""
+
+    subjects: tuple[Column, ...]
+    clumps: tuple[Column, ...]
+    tasks: tuple[TaskColumns, ...]
+
+    @property
+    def has_clumps(self) -> bool:
+        return bool(self.clumps)
+
+
+SUBJECT_HEAD = (
+    Column("subject_id", "id", "Subject's key in Starsieve", ucd="meta.id"),
+    Column("name", "text", "Subject's name as imported", ucd="meta.id;meta.main"),
+    Column("subject_set", "text", "Subject set the subject belongs to", ucd="meta.dataset"),
+    Column("origin", "text", "Where the pixels come from: real or simulated", ucd="meta.code"),
+    Column("ra", "float", "Right ascension, ICRS", unit="deg", ucd="pos.eq.ra;meta.main"),
+    Column("dec", "float", "Declination, ICRS", unit="deg", ucd="pos.eq.dec;meta.main"),
+    Column("n_classifications", "count", "Classifications up to the watermark", ucd="meta.number"),
+    Column("retired", "bool", "Whether the subject had been retired when the release was frozen", ucd="meta.code"),
+    Column("retirement_reason", "text", "Why the subject was retired; empty if it was not", ucd="meta.code.status"),
+)
+SUBJECT_TAIL = (
+    Column("ml_score", "float", "Calibrated score of the network named in ml_model, 0 to 1", ucd="stat.probability"),
+    Column("ml_model", "text", "Name and version of the network that gave ml_score", ucd="meta.id;meta.modelled"),
+    Column("is_control", "bool", "Shown whatever its score, to measure completeness below the cut", ucd="meta.code"),
+)
+CLUMP_HEAD = (
+    Column("subject_id", "id", "Subject's key in Starsieve", ucd="meta.id"),
+    Column("name", "text", "Subject's name as imported", ucd="meta.id;meta.main"),
+    Column("task", "text", "Name of the task in which the boxes were drawn", ucd="meta.code"),
+    Column("clump", "count", "Number of the clump within subject and task, from 1", ucd="meta.number"),
+    Column("x", "float", "Left edge of the consensus box, from the frame's left", unit="pix", ucd="pos.cartesian.x"),
+    Column("y", "float", "Upper edge of the consensus box, from the frame's top", unit="pix", ucd="pos.cartesian.y"),
+    Column("width", "float", "Width of the consensus box", unit="pix", ucd="phys.angSize"),
+    Column("height", "float", "Height of the consensus box", unit="pix", ucd="phys.angSize"),
+    Column("n_marks", "count", "Volunteers whose box belongs to this clump", ucd="meta.number"),
+    Column("n_seen", "count", "Volunteers who did the task on this subject", ucd="meta.number"),
+    Column("fraction", "float", "n_marks / n_seen", ucd=RATIO),
+)
+CLUMP_TAIL = (
+    Column("ra", "float", "Right ascension of the box's centre, ICRS", unit="deg", ucd="pos.eq.ra"),
+    Column("dec", "float", "Declination of the box's centre, ICRS", unit="deg", ucd="pos.eq.dec"),
+)
+
+
+def slug(text: str) -> str:
+    """`text` as (part of) a column name: every run of other characters becomes one underscore."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "x"
+
+
+class _Table:
+    """Collects columns under names that are unique whatever their case; a name taken twice gets _2, _3, …"""
+
+    def __init__(self, head: tuple[Column, ...], tail: tuple[Column, ...] = ()) -> None:
+        self.columns = list(head)
+        self.taken = {column.name.lower() for column in (*head, *tail)}
+
+    def add(self, name: str, kind: Kind, description: str, ucd: str) -> str:
+        unique, n = name, 2
+        while unique.lower() in self.taken:
+            unique, n = f"{name}_{n}", n + 1
+        self.taken.add(unique.lower())
+        self.columns.append(Column(unique, kind, description, ucd=ucd))
+        return unique
+
+    def counts_and_fractions(
+        self, prefix: str, answers: list[tuple[str, str]]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Two columns for each (key, label); returns the names of the counts and of the fractions."""
+        counts, fractions = [], []
+        for key, label in answers:
+            name = f"{prefix}_{slug(key)}"
+            counts.append(self.add(f"{name}_count", "count", f'Votes for "{label}"', "meta.number"))
+            fractions.append(self.add(f"{name}_fraction", "float", f'Share of votes for "{label}"', RATIO))
+        return tuple(counts), tuple(fractions)
+
+
+def layout_of(definition: WorkflowDefinition) -> Layout:
+    """The columns of both tables. The clump table has none in a workflow without a boxes task."""
+    subjects, clumps = _Table(SUBJECT_HEAD, SUBJECT_TAIL), _Table(CLUMP_HEAD, CLUMP_TAIL)
+    tasks = tuple(_task_columns(task, definition, subjects, clumps) for task in definition.tasks.values())
+    has_boxes = any(isinstance(task, BoxesTask) for task in definition.tasks.values())
+    return Layout(
+        subjects=(*subjects.columns, *SUBJECT_TAIL),
+        clumps=(*clumps.columns, *CLUMP_TAIL) if has_boxes else (),
+        tasks=tasks,
+    )
+
+
+def _task_columns(task: Task, definition: WorkflowDefinition, subjects: _Table, clumps: _Table) -> TaskColumns:
+    is_only = sum(other.type == task.type for other in definition.tasks.values()) == 1
+    prefix = slug(task.name)
+    if isinstance(task, SingleTask | MultipleTask):
+        counts, fractions = subjects.counts_and_fractions(prefix, [(a.key, a.label) for a in task.answers])
+        n, agreement = _n_and_agreement(subjects, prefix, task)
+        return TaskColumns(task, counts, fractions, n, agreement)
+    if isinstance(task, GradeTask):
+        return _grade_columns(task, "grade" if is_only else prefix, is_only, subjects)
+    if isinstance(task, BoxesTask):
+        return _box_columns(task, prefix, is_only, subjects, clumps)
+    return TaskColumns(task, n=subjects.add(f"{prefix}_n", "count", f'Texts given in "{task.name}"', "meta.number"))
+
+
+def _n_and_agreement(subjects: _Table, prefix: str, task: Task) -> tuple[str, str]:
+    n = subjects.add(f"{prefix}_n", "count", f'Volunteers who answered "{task.question}"', "meta.number")
+    largest = f'Largest share of votes in "{task.name}"'
+    agreement = subjects.add(f"{prefix}_agreement", "float", largest, f"{RATIO};stat.max")
+    return n, agreement
+
+
+def _grade_columns(task: GradeTask, prefix: str, is_only: bool, subjects: _Table) -> TaskColumns:
+    counts, fractions = subjects.counts_and_fractions(prefix, list(zip(GRADES, task.labels, strict=True)))
+    n, agreement = _n_and_agreement(subjects, prefix, task)
+    grade = subjects.add("grade" if is_only else f"{prefix}_grade", "text", "Consensus grade", "meta.code.qual")
+    expected = subjects.add(
+        "expected_grade" if is_only else f"{prefix}_expected_grade", "float",
+        "Mean of the votes on the scale X 0, C 1, B 2, A 3; votes for I are left out", "meta.code.qual;stat.mean",
+    )  # fmt: skip
+    return TaskColumns(task, counts, fractions, n, agreement, grade, expected)
+
+
+def _box_columns(task: BoxesTask, prefix: str, is_only: bool, subjects: _Table, clumps: _Table) -> TaskColumns:
+    n = subjects.add(f"{prefix}_n", "count", f'Volunteers who did "{task.name}"', "meta.number")
+    n_clumps = subjects.add(
+        "n_clumps" if is_only else f"{prefix}_n_clumps", "count", f'Consensus boxes in "{task.name}"', "meta.number"
+    )
+    labels = tuple(
+        clumps.add(f"{prefix}_{slug(tool.key)}_fraction", "float", f"Share of the boxes drawn as \"{tool.label}\"",
+                   RATIO)
+        for tool in task.tools
+    )  # fmt: skip
+    return TaskColumns(task, n=n, n_clumps=n_clumps, labels=labels)

@@ -1,0 +1,76 @@
+"""Fixing what a release is made of: the last classification that counts, and what can change about its subjects."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import Case, F, FloatField, IntegerField, OuterRef, Subquery, Value, When
+from django.db.models.expressions import Combinable
+from django.utils import timezone
+
+from classify.models import Classification, SubjectProgress
+from ml_worker.models import JobState, Prediction, PrefilterBatch
+from starsieve.catalogues.models import FrozenSubject, Release
+from starsieve.projects.models import Workflow
+
+
+@dataclass(frozen=True)
+class Watermark:
+    classification_id: int
+    frozen_at: datetime
+
+
+def read_watermark(workflow: Workflow) -> Watermark:
+    """The workflow's last classification such that no smaller id can still be committed (0: there is none).
+
+    Ids are drawn before their rows are committed, so a plain max(id) may skip over one that is still under way. On
+    PostgreSQL a SHARE lock waits for every writer and keeps new ones out while the id is read, in a transaction of
+    its own; SQLite's IMMEDIATE transaction is alone by itself.
+    """
+    with transaction.atomic(durable=True):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                table = connection.ops.quote_name(Classification._meta.db_table)
+                cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        # Over all workflows, because that reads one index entry; which one is this workflow's own can wait.
+        newest = Classification.objects.order_by("-id").values_list("id", flat=True).first() or 0
+        frozen_at = timezone.now()
+    own = Classification.objects.filter(workflow=workflow, id__lte=newest).order_by("-id")
+    return Watermark(own.values_list("id", flat=True).first() or 0, frozen_at)
+
+
+def models_in_use(workflow: Workflow) -> list[int]:
+    """Ids of the models of the workflow's finished prefilter batches, that of the newest batch first."""
+    batches = PrefilterBatch.objects.filter(workflow=workflow, state=JobState.DONE).order_by("-id")
+    return list(dict.fromkeys(batches.values_list("model_id", flat=True)))
+
+
+def freeze_subjects(release: Release) -> int:
+    """Copy what can change about each subject of the workflow, as of `release.frozen_at`: one INSERT … SELECT."""
+    progress = SubjectProgress.objects.filter(workflow_id=release.workflow_id).annotate(
+        as_of_release=Value(release.pk, output_field=IntegerField()),
+        reason=Case(When(retired_at__lte=release.frozen_at, then=F("retirement_reason")), default=Value("")),
+        **score_annotations(models_in_use(release.workflow)),
+    )
+    fields = ["release", "subject", "retirement_reason", "is_control", "ml_score", "ml_model"]
+    rows = progress.order_by().values_list(
+        "as_of_release", "subject_id", "reason", "is_control", "score", "score_model"
+    )
+    select, parameters = rows.query.sql_with_params()
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(FrozenSubject._meta.get_field(name).column) for name in fields)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {quote(FrozenSubject._meta.db_table)} ({columns}) {select}", parameters)
+        return int(cursor.rowcount)
+
+
+def score_annotations(model_ids: list[int]) -> dict[str, Combinable | Subquery]:
+    """`score` and `score_model` of a progress row: what the first of these models that knows the subject said."""
+    if not model_ids:
+        return {
+            "score": Value(None, output_field=FloatField()),
+            "score_model": Value(None, output_field=IntegerField()),
+        }
+    rank = Case(*(When(model=model_id, then=Value(place)) for place, model_id in enumerate(model_ids)))
+    best = Prediction.objects.filter(subject=OuterRef("subject_id"), model__in=model_ids).order_by(rank)
+    return {"score": Subquery(best.values("score")[:1]), "score_model": Subquery(best.values("model_id")[:1])}

@@ -1,0 +1,34 @@
+"""Background work of the catalogues."""
+
+import structlog
+from celery import shared_task
+
+from starsieve.catalogues import services
+from starsieve.catalogues.models import Release
+from starsieve.projects.models import Workflow
+
+logger = structlog.get_logger(__name__)
+# Millions of subjects take hours; a worker that hangs is noticed by the heartbeat.
+BUILD_SECONDS = 24 * 60 * 60
+
+
+@shared_task(time_limit=BUILD_SECONDS, soft_time_limit=BUILD_SECONDS - 60)  # type: ignore[untyped-decorator]
+def build_release(release_id: int) -> None:
+    """Write the files of one release. Safe to run twice: only a waiting release is taken."""
+    release = Release.objects.get(pk=release_id)
+    try:
+        services.build(release=release)
+    except Exception:
+        # The row says what went wrong; running again would not help, and the log has the traceback.
+        logger.exception("release_failed", release=release_id)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def requeue_lost_releases() -> None:
+    services.requeue_lost_releases()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def refresh_disagreements() -> None:
+    for workflow in Workflow.objects.filter(current__isnull=False).select_related("current"):
+        services.refresh_disagreement(workflow=workflow)
