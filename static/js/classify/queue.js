@@ -1,0 +1,97 @@
+// The next subjects, fetched and decoded ahead of time, so that a swap costs nothing.
+
+import { getJson } from "../http.js";
+
+const AHEAD = 3;
+const MOST = 20; // the API's limit per call
+
+/** A picture that is ready to be painted. */
+async function decoded(frame) {
+  const image = new Image();
+  image.draggable = false;
+  image.alt = "";
+  image.src = frame.url;
+  await image.decode();
+  return image;
+}
+
+/** A subject with its pictures on the way. `first` settles when the chosen frame can be painted. */
+export class QueuedSubject {
+  constructor(subject, frameIndex) {
+    this.subject = subject;
+    this.images = new Map();
+    this.load(Math.min(frameIndex, subject.frames.length - 1)).catch(() => {});
+  }
+
+  get frames() {
+    return this.subject.frames;
+  }
+
+  /** The decoded picture of frame i; a failed load is tried again at the next call. */
+  load(i) {
+    if (!this.images.has(i)) {
+      const image = decoded(this.frames[i]);
+      image.catch(() => this.images.delete(i));
+      this.images.set(i, image);
+    }
+    return this.images.get(i);
+  }
+
+  loadRest() {
+    for (let i = 0; i < this.frames.length; i += 1) this.load(i).catch(() => {});
+  }
+}
+
+export class SubjectQueue {
+  /** `frameIndex()` tells which frame to decode first: the one the volunteer is looking at. */
+  constructor(url, { frameIndex, onVersion }) {
+    this.url = url;
+    this.frameIndex = frameIndex;
+    this.onVersion = onVersion;
+    this.waiting = [];
+    this.known = new Set(); // every subject handed to this page
+    this.unsettled = new Set(); // those whose classification the server does not have yet: it may offer them again
+    this.fetching = null;
+  }
+
+  /** The next subject, or {finished: reason}. Rejects when the server cannot be reached. */
+  async take() {
+    if (this.waiting.length === 0) {
+      const reason = await this.fill();
+      if (this.waiting.length === 0) return { finished: reason ?? "seen_all" };
+    }
+    const next = this.waiting.shift();
+    this.fill().catch(() => {}); // the next take() asks again and reports
+    return { next };
+  }
+
+  fill() {
+    this.fetching ??= this.fetchMore().finally(() => {
+      this.fetching = null;
+    });
+    return this.fetching;
+  }
+
+  /** The server has the subject's classification and will not offer it again. */
+  settle(subjectId) {
+    this.unsettled.delete(subjectId);
+  }
+
+  async fetchMore() {
+    if (this.waiting.length >= AHEAD) return null;
+    const count = Math.min(MOST, AHEAD + this.unsettled.size);
+    const answer = await getJson(`${this.url}?count=${count}`);
+    this.onVersion(answer.workflow_version);
+    const fresh = answer.subjects.filter((subject) => !this.known.has(subject.id));
+    for (const subject of fresh.slice(0, AHEAD - this.waiting.length)) this.enqueue(subject);
+    if (answer.finished) return answer.reason ?? "seen_all";
+    if (this.waiting.length === 0 && count === MOST) throw new Error("Earlier answers must be sent first.");
+    return null;
+  }
+
+  enqueue(subject) {
+    this.known.add(subject.id);
+    this.unsettled.add(subject.id);
+    this.waiting.push(new QueuedSubject(subject, this.frameIndex()));
+  }
+}

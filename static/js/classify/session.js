@@ -1,0 +1,138 @@
+// One volunteer at one workflow: stamp after stamp, task after task, each classification into the outbox.
+
+import { byId } from "../dom.js";
+import * as notices from "./notices.js";
+import { newUuid } from "./outbox.js";
+import { Path } from "./path.js";
+
+export class Session {
+  constructor({ bootstrap, queue, outbox, viewer, toolbar }) {
+    Object.assign(this, { bootstrap, queue, outbox, viewer, toolbar });
+    this.panel = null; // set by the page once the panel can call back
+    this.current = null;
+    this.path = null;
+    this.classified = bootstrap.totals.classified;
+    this.stampsSent = new Map(); // classification id → its stamp's picture, for the feedback
+    this.isBusy = false;
+    outbox.addEventListener("sent", ({ detail }) => this.sent(detail));
+  }
+
+  /** Bring the next stamp onto the stage. */
+  async advance() {
+    const slow = setTimeout(() => notices.showOnStage("Loading…"), 150);
+    try {
+      const { next, finished } = await this.queue.take();
+      if (finished) return this.finish(finished);
+      this.current = next;
+      await this.showFrame(Math.min(this.toolbar.frameIndex, next.frames.length - 1));
+      this.begin(next);
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      clearTimeout(slow);
+    }
+    return undefined;
+  }
+
+  begin(next) {
+    notices.clearStage();
+    this.toolbar.setFrames(next.frames);
+    next.loadRest();
+    notices.showMetadata(next.subject.metadata);
+    this.path = new Path(this.bootstrap.workflow);
+    this.startedAt = new Date();
+    this.ask();
+    notices.announce(`New stamp. ${this.path.task.question}`);
+  }
+
+  ask() {
+    this.panel.ask(this.path, this.current.frames[0]);
+  }
+
+  async showFrame(i) {
+    const shown = this.current;
+    const image = await shown.load(i);
+    if (shown !== this.current) return;
+    // Boxes are in pixels of the first frame; a frame of another size is stretched over it.
+    this.viewer.show(image, shown.frames[0]);
+    this.frameIndex = i;
+  }
+
+  /** No connection, a refusal, or a picture that cannot be loaded: say it and offer the way out. */
+  failed(error) {
+    this.panel.close();
+    this.viewer.clear();
+    const isPicture = error.name === "EncodingError";
+    if (isPicture) {
+      notices.showOnStage("This stamp’s picture could not be loaded.", {
+        label: "Next stamp",
+        run: () => this.advance(),
+      });
+    } else {
+      const sentence = error.status ? error.detail : "No connection to the server.";
+      notices.showOnStage(sentence, { label: "Try again", run: () => this.advance() });
+    }
+  }
+
+  async answer(value) {
+    if (this.isBusy || !this.path) return;
+    this.path.answer(value);
+    if (!this.path.isComplete) {
+      this.ask();
+      return;
+    }
+    this.isBusy = true;
+    try {
+      await this.store();
+      await this.advance();
+    } catch (error) {
+      notices.announceProblem(`This browser could not keep your answer (${error.message}). Please answer again.`);
+      this.returnTo(this.path.steps.length - 1);
+    } finally {
+      this.isBusy = false;
+    }
+  }
+
+  returnTo(i) {
+    this.path.returnTo(i);
+    this.ask();
+  }
+
+  async store() {
+    const { workflow, urls } = this.bootstrap;
+    const { subject } = this.current;
+    const body = {
+      id: newUuid(),
+      subject: subject.id,
+      workflow_version: workflow.version,
+      annotations: this.path.annotations(),
+      started_at: this.startedAt.toISOString(),
+      finished_at: new Date().toISOString(),
+      metadata: { client: "web", viewport: [window.innerWidth, window.innerHeight], frame: this.frameIndex },
+    };
+    this.stampsSent.set(body.id, subject.frames[0].url);
+    await this.outbox.add(urls.classifications, body);
+    notices.hideFeedback();
+    this.path = null;
+    this.panel.close();
+    this.classified += 1;
+    this.showCount();
+  }
+
+  sent({ entry, receipt }) {
+    this.queue.settle(entry.body.subject);
+    const picture = this.stampsSent.get(entry.id);
+    this.stampsSent.delete(entry.id);
+    if (picture && receipt?.feedback?.length > 0) notices.showFeedback(receipt.feedback, picture);
+  }
+
+  showCount() {
+    byId("classified").textContent = this.classified === 0 ? "" : `${this.classified} by you`;
+  }
+
+  finish(reason) {
+    this.current = null;
+    this.panel.close();
+    notices.showEnd(reason, this.classified);
+  }
+}
