@@ -1,5 +1,10 @@
 """JSON endpoints under /api/v1/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from classify import api
+
+urlpatterns = [
+    path("workflows/<int:workflow_id>/next", api.NextSubjects.as_view(), name="api_next"),
+    path("workflows/<int:workflow_id>/classifications", api.Classifications.as_view(), name="api_classifications"),
+]

@@ -12,7 +12,11 @@ DEFAULT_BUCKET = 50
 
 
 class Volunteer(models.Model):
-    """Who classified: a signed-in user, or an anonymous visitor known by a browser session."""
+    """Who classified: a signed-in user, or an anonymous visitor known by a browser session.
+
+    A visitor who signs in is merged (classify/volunteers.py): `merged_into` then names the user's volunteer, and what
+    is left under the old volunteer are second looks of the same person at the same subject, which count nowhere.
+    """
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="volunteer"
@@ -23,6 +27,12 @@ class Volunteer(models.Model):
 
     def __str__(self) -> str:
         return f"volunteer {self.pk}"
+
+
+class ClassificationQuerySet(models.QuerySet["Classification"]):
+    def counted(self) -> Self:
+        """One per person and subject: without the second looks that a merge at sign-in left behind."""
+        return self.filter(volunteer__merged_into=None)
 
 
 class Classification(models.Model):
@@ -44,6 +54,8 @@ class Classification(models.Model):
     after_retirement = models.BooleanField(
         default=False, help_text="Arrived after the subject was retired; kept, and counted in its tallies."
     )
+
+    objects = ClassificationQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]
@@ -68,7 +80,9 @@ class SubjectProgressQuerySet(models.QuerySet["SubjectProgress"]):
 class SubjectProgress(models.Model):
     """Where one subject stands in one workflow: its place in the queue and the running tallies of its tasks.
 
-    `tallies` maps task key → the running state of the task's reducer (classify/reducers/).
+    `tallies` maps task key → the running state of the task's reducer (classify/reducers/); they and the count are of
+    `tallied_version` (classify/counting.py says which classifications count). A decision by hand (retired, reopened)
+    is kept by a rebuild; everything else is recomputed from the classifications.
     A higher `bucket` is shown earlier; `pivot` is a random number in [0, 1) fixed at arrival that spreads volunteers.
     """
 
@@ -85,6 +99,12 @@ class SubjectProgress(models.Model):
     is_control = models.BooleanField(default=False, help_text="Shown whatever its score, to measure completeness.")
     classification_count = models.PositiveIntegerField(default=0)
     tallies = models.JSONField(default=dict)
+    tallied_version = models.ForeignKey(
+        WorkflowVersion, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
+    )
+    count_at_reopening = models.PositiveIntegerField(
+        default=0, help_text="Reopened by hand with this count: a full round more retires the subject again."
+    )
     retired_at = models.DateTimeField(null=True, blank=True)
     retirement_reason = models.CharField(max_length=20, choices=RetirementReason.choices, blank=True)
 
@@ -105,7 +125,13 @@ class SubjectProgress(models.Model):
 
 
 class GoldStandard(models.Model):
-    """Expert or simulated truth of one task for one subject; never sent before the volunteer has answered."""
+    """Expert or simulated truth of one task for one subject; never sent before the volunteer has answered.
+
+    `value` by task type: `single` → the answer index, or a list of accepted indices; `grade` → the letter, or a list of
+    accepted letters (a simulated lens: `["A", "B", "C"]`); `multiple` → the sorted list of indices, all of them and no
+    other; `boxes` → the list of true boxes, each to be marked once and nothing else (empty: nothing is there).
+    Text has no gold standard. classify/feedback.py judges answers by it.
+    """
 
     class Source(models.TextChoices):
         EXPERT = "expert", "Expert"

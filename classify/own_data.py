@@ -9,15 +9,15 @@ from starsieve.accounts.models import User
 
 
 def counts(user: User) -> dict[str, int]:
-    return {"Classifications": classifications_of(user).count()}
+    return {"Classifications": _classifications(user).counted().count()}
 
 
 def export(user: User) -> dict[str, Any]:
     columns = (
-        "client_id", "workflow__project__slug", "workflow_id", "workflow_version__major", "workflow_version__minor",
-        "subject_id", "subject__name", "annotations", "started_at", "finished_at", "created_at", "metadata",
+        "client_id", "workflow__project__slug", "workflow__name", "workflow_version__major", "workflow_version__minor",
+        "subject__name", "annotations", "started_at", "finished_at", "created_at", "metadata",
     )  # fmt: skip
-    return {"classifications": classifications_of(user).values(*columns).iterator()}
+    return {"classifications": _classifications(user).order_by("id").values(*columns).iterator()}
 
 
 def obstacles(user: User) -> list[str]:
@@ -25,14 +25,13 @@ def obstacles(user: User) -> list[str]:
 
 
 def forget(user: User) -> None:
-    """Classifications are truth and stay; their volunteer no longer points at anybody, nor at a browser."""
-    volunteers_of(user).update(user=None, visitor=None)
+    """The classifications stay, under a volunteer that nothing leads to a person from."""
+    _volunteers(user).update(user=None, visitor=None)
 
 
-def volunteers_of(user: User) -> QuerySet[Volunteer]:
-    """The person's own row, and those of anonymous visits that were merged into it."""
+def _volunteers(user: User) -> "QuerySet[Volunteer]":
     return Volunteer.objects.filter(Q(user=user) | Q(merged_into__user=user))
 
 
-def classifications_of(user: User) -> QuerySet[Classification]:
-    return Classification.objects.filter(volunteer__in=volunteers_of(user))
+def _classifications(user: User) -> Any:
+    return Classification.objects.filter(volunteer__in=_volunteers(user))

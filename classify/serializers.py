@@ -1,0 +1,170 @@
+"""The shapes of the classify API."""
+
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers, status
+
+from classify.selection import MOST_EXCLUDED, MOST_SUBJECTS
+from classify.submissions import Submission
+from starsieve.api.problems import Problem
+
+Fields = serializers.Serializer[Any]
+LARGEST_ID = 2**63 - 1
+
+
+# --- Out ----------------------------------------------------------------------------------------------------------
+
+
+class FrameSerializer(Fields):
+    url = serializers.CharField()
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    band = serializers.CharField(allow_blank=True)
+    stretch = serializers.CharField(allow_blank=True)
+
+
+class NextSubjectSerializer(Fields):
+    id = serializers.IntegerField(help_text="Use it as it is; it may become a string one day.")
+    frames = FrameSerializer(many=True)
+    metadata = serializers.DictField(help_text="What volunteers may see.")
+
+
+class NextSerializer(Fields):
+    workflow_version = serializers.CharField()
+    subjects = NextSubjectSerializer(many=True, help_text="Best first; each one is new to this volunteer.")
+    remaining = serializers.IntegerField(
+        min_value=0, help_text="Subjects left for this volunteer, counted up to 200: 200 says that many or more."
+    )
+    finished = serializers.BooleanField(help_text="Nothing is left for this volunteer.")
+    reason = serializers.CharField(
+        allow_blank=True,
+        help_text="Why it is finished: `seen_all`, this volunteer has classified all that is open; `all_retired`, "
+        "nothing is open any more; `empty`, no subject was ever queued. Empty text while something is left.",
+    )
+
+
+class FeedbackSerializer(Fields):
+    task = serializers.CharField()
+    is_right = serializers.BooleanField()
+    message = serializers.CharField()
+    truth = serializers.JSONField(help_text="The true answer, or the list of accepted ones.")
+    source = serializers.CharField(help_text="`expert` or `simulated`.")
+
+
+class ReceiptSerializer(Fields):
+    id = serializers.UUIDField()
+    retired = serializers.BooleanField(help_text="The subject has been seen enough.")
+    feedback = FeedbackSerializer(many=True, allow_null=True)
+
+
+# --- In -----------------------------------------------------------------------------------------------------------
+
+
+class IdListField(serializers.Field[list[int], Any, list[int], Any]):
+    """Comma-separated ids in a query."""
+
+    default_error_messages = {
+        "invalid": "Must be whole numbers separated by commas.",
+        "too_many": f"Names more than {MOST_EXCLUDED} subjects.",
+    }
+
+    def to_internal_value(self, data: Any) -> list[int]:
+        texts = [text for text in str(data).split(",") if text]
+        if len(texts) > MOST_EXCLUDED:
+            self.fail("too_many")
+        if not all(_is_id(text) for text in texts):
+            self.fail("invalid")
+        return [int(text) for text in texts]
+
+    def to_representation(self, value: list[int]) -> list[int]:
+        return value
+
+
+class NextQuerySerializer(Fields):
+    count = serializers.IntegerField(
+        min_value=1, max_value=MOST_SUBJECTS, default=1, help_text="How many subjects at most."
+    )
+    exclude = IdListField(required=False, default=list)
+
+
+class ZonedDateTimeField(serializers.DateTimeField):
+    """ISO 8601 with its time zone: a moment without one is nobody's."""
+
+    default_error_messages = {"no_zone": "Needs a time zone, as in 2026-05-01T20:15:00Z."}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            self.fail("no_zone")
+        return super().enforce_timezone(value)
+
+
+@extend_schema_field({"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,19}$"}]})
+class SubjectIdField(serializers.Field[int, Any, int, Any]):
+    """A subject's id as it was handed out: a whole number, or the same in a string."""
+
+    default_error_messages = {"invalid": "Is not a subject's id."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int | str) or not _is_id(str(data)):
+            self.fail("invalid")
+        return int(data)
+
+    def to_representation(self, value: int) -> int:
+        return value
+
+
+def _is_id(text: str) -> bool:
+    return len(text) < 20 and text.isascii() and text.isdecimal() and int(text) <= LARGEST_ID
+
+
+class AnnotationSerializer(Fields):
+    """Documents one annotation. The workflow's definition checks it, and names what is wrong."""
+
+    task = serializers.CharField()
+    value = serializers.JSONField(allow_null=True)
+
+
+@extend_schema_field(AnnotationSerializer(many=True))
+class AnnotationsField(serializers.JSONField):
+    pass
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class MetadataField(serializers.DictField):
+    pass
+
+
+class SubmissionSerializer(Fields):
+    id = serializers.UUIDField(help_text="Made by the client (version 4); the same id again changes nothing.")
+    subject = SubjectIdField()
+    workflow_version = serializers.CharField(max_length=30, help_text="As `next` said, e.g. 3.1.")
+    annotations = AnnotationsField(help_text="The reached tasks in order.")
+    started_at = ZonedDateTimeField()
+    finished_at = ZonedDateTimeField()
+    metadata = MetadataField(required=False, default=dict, help_text="What the client wants to note, at most 16 kB.")
+
+
+def submission_from(body: Any) -> Submission:
+    """The body of a request as a Submission. Raises a 422 problem that names every field at fault."""
+    serializer = SubmissionSerializer(data=body)
+    if not serializer.is_valid():
+        errors = [
+            {"field": "body" if field == "non_field_errors" else field, "message": str(message)}
+            for field, messages in serializer.errors.items()
+            for message in (messages if isinstance(messages, list) else [messages])
+        ]
+        detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+        raise Problem(status.HTTP_422_UNPROCESSABLE_ENTITY, detail, errors=errors)
+    fields = serializer.validated_data
+    return Submission(
+        client_id=fields["id"],
+        subject_id=fields["subject"],
+        workflow_version=fields["workflow_version"],
+        annotations=fields["annotations"],
+        started_at=fields["started_at"],
+        finished_at=fields["finished_at"],
+        metadata=fields["metadata"],
+    )
