@@ -9,6 +9,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 
+from starsieve.api.problems import Problem
 from starsieve.api.strict_json import JsonProblem, loads
 
 
@@ -21,10 +22,16 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        encoding = (parser_context or {}).get("encoding") or settings.DEFAULT_CHARSET
+        encoding = (parser_context or {}).get("encoding") or "utf-8"
+        longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # Django's own check covers forms only
+        body = stream.read(longest + 1)
+        if len(body) > longest:
+            raise Problem(413, f"The body is longer than {longest} bytes; send less at a time.")
         try:
-            return loads(codecs.lookup(encoding).decode(stream.read())[0])
+            if codecs.lookup(encoding).name != "utf-8":  # RFC 8259; and Python knows "charsets" that unpack archives
+                raise LookupError
+            return loads(body.decode())
         except (LookupError, UnicodeDecodeError):
-            raise ParseError(f"The body is not {encoding} text; send UTF-8.") from None
+            raise ParseError("The body is not UTF-8 text; JSON always is.") from None
         except JsonProblem as problem:
             raise ParseError(str(problem)) from None

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
+from rest_framework.permissions import IsAuthenticated
 
 from starsieve.api.problems import MEDIA_TYPE
 
@@ -50,6 +51,12 @@ class ProblemAutoSchema(AutoSchema):
             if code not in described:
                 responses[(code, MEDIA_TYPE)] = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[code])
         return responses
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        """Anybody may call what does not ask for a signed-in user; what they are told depends on the object."""
+        schemes: list[dict[str, Any]] = [scheme for scheme in super().get_auth() if scheme]
+        needs_user = any(isinstance(each, IsAuthenticated) for each in self.view.get_permissions())
+        return schemes if needs_user else [*schemes, {}]
 
     def _success_code(self) -> str:
         if self.method == "DELETE":

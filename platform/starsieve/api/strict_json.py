@@ -2,6 +2,7 @@
 
 import json
 import re
+from math import isfinite
 from typing import Any
 
 DEEPEST = 64
@@ -35,6 +36,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
 def loads(text: str | bytes) -> Any:
     """The value that the text holds.
 
@@ -42,7 +50,7 @@ def loads(text: str | bytes) -> Any:
     in silence), nesting deeper than 64, and text that a database cannot store: NUL characters and lone surrogates.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_collect, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_collect, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise JsonProblem(f"line {error.lineno}, column {error.colno}", f"is not JSON: {error.msg}") from None
     except RecursionError:
