@@ -187,7 +187,7 @@ class PredictionQuerySet(models.QuerySet["Prediction"]):
         return self.filter(
             model_id=shard.batch.model_id,
             subject__subject_set_id=shard.batch.subject_set_id,
-            subject_id__range=(shard.first_subject_id, shard.last_subject_id),
+            subject__id__range=(shard.first_subject_id, shard.last_subject_id),
         )
 
 

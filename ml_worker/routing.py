@@ -115,7 +115,7 @@ def _scores_of(batch: PrefilterBatch) -> tuple[list[int], NDArray[np.float64]]:
         Prediction.objects.filter(
             model_id=batch.model_id,
             subject__subject_set_id=batch.subject_set_id,
-            subject_id__range=(first.first_subject_id, last.last_subject_id),
+            subject__id__range=(first.first_subject_id, last.last_subject_id),
         )
         .order_by("subject_id")
         .values_list("subject_id", "score")
