@@ -6,7 +6,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -51,6 +50,8 @@ TITLES = {
 
 def problem_response(exc: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every refusal becomes a problem document; anything else stays a server error."""
+    from rest_framework.views import set_rollback  # which imports the parsers, which raise problems
+
     if isinstance(exc, Http404):
         exc = exceptions.NotFound("No such object, or you may not see it.")
     elif isinstance(exc, PermissionDenied):
