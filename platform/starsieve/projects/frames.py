@@ -35,4 +35,5 @@ def frame_sizes(subject: Subject) -> list[Frame]:
 
 
 def _frames(subject: Subject) -> list[dict[str, Any]]:
-    return subject.frames
+    frames: list[dict[str, Any]] = subject.frames
+    return frames

@@ -63,9 +63,10 @@ class SingleTask(Task):
         return value
 
     def next_task(self, value: Any) -> str | None:
-        if value is not None and self.answers[value].has_next:
-            return self.answers[value].next
-        return self.next
+        if value is None:
+            return self.next
+        answer: Answer = self.answers[value]
+        return answer.next if answer.has_next else self.next
 
     def targets(self) -> Iterator[tuple[str, str | None]]:
         for i, answer in enumerate(self.answers):

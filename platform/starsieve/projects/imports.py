@@ -1,0 +1,302 @@
+"""Taking subjects in: row by row, in batches, again and again without harm.
+
+A row that is refused is reported with its place and column, and costs nothing else. Reading a manifest's file is
+manifests.py's part, reading a picture's file is sources.py's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from starsieve.accounts.models import User
+from starsieve.projects.arrivals import announce_arrivals
+from starsieve.projects.models import Project, Subject, SubjectImport, SubjectSet
+from starsieve.projects.stamps import MOST_FRAMES, Stamp, StampError, frame_entry, store_frame
+from starsieve.projects.task_types import is_storable
+
+BATCH_SIZE = 500
+KEPT_REJECTS = 1000
+LONGEST_NAME = 200
+LARGEST_METADATA = 20_000  # characters of all keys and values together
+CONTENT = ("frames", "metadata", "hidden_metadata", "origin", "ra", "dec", "wcs", "subject_set_id")
+
+ReadFrame = Callable[[Any], Stamp]
+
+
+class RowError(ValueError):
+    """One row is refused. `column` names the column at fault, if it is a single one."""
+
+    def __init__(self, column: str, message: str) -> None:
+        self.column = column
+        self.message = message
+        super().__init__(f"{column}: {message}" if column else message)
+
+
+@dataclass(frozen=True)
+class SubjectRow:
+    """One row of a manifest or catalogue. `frames` holds (column, reference) pairs; a reference is whatever
+    `read_frame` understands: a path, a position. `number` is the row's place, the heading being row 1.
+    """
+
+    number: int
+    name: str
+    frames: tuple[tuple[str, Any], ...]
+    ra: float | None = None
+    dec: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    hidden_metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that could not even be read."""
+
+    number: int
+    name: str
+    error: RowError
+
+
+@dataclass(frozen=True)
+class Reject:
+    row: int
+    name: str
+    column: str
+    message: str
+
+
+@dataclass
+class ImportReport:
+    """What an import did. `rejects` keeps the first thousand; `on_reject` sees them all."""
+
+    created: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return self.created + self.unchanged + self.rejected
+
+
+def _printable(text: str) -> str:
+    """The text with what a database or terminal cannot take replaced: a reject may be about just that."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "�")
+
+
+@dataclass
+class _Run:
+    """One import on its way."""
+
+    project: Project
+    subject_set: SubjectSet
+    read_frame: ReadFrame
+    dry_run: bool
+    on_reject: Callable[[Reject], None] | None
+    report: ImportReport = field(default_factory=ImportReport)
+    # A dry run stores nothing that a later batch could be compared with, so it remembers: name → row and content.
+    rehearsed: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+
+    def reject(self, number: int, name: str, error: RowError) -> None:
+        reject = Reject(number, _printable(name[:LONGEST_NAME]), _printable(error.column), _printable(error.message))
+        self.report.rejected += 1
+        if len(self.report.rejects) < KEPT_REJECTS:
+            self.report.rejects.append(reject)
+        if self.on_reject is not None:
+            self.on_reject(reject)
+
+    def compare(self, subject: Subject, stored: dict[str, Any], where: str) -> None:
+        """Count the subject as unchanged; raises RowError if what is stored differs."""
+        differing = [name for name in CONTENT if getattr(subject, name) != stored[name]]
+        if differing:
+            what = ", ".join(name.removesuffix("_id").replace("_", " ") for name in differing)
+            raise RowError(
+                "name", f"duplicate: {where} has a subject of this name with other {what}; give this one another name"
+            )
+        self.report.unchanged += 1
+
+
+def import_subjects(
+    *,
+    project: Project,
+    subject_set: SubjectSet,
+    rows: Iterable[SubjectRow | RefusedRow],
+    read_frame: ReadFrame,
+    source: str = "",
+    user: User | None = None,
+    dry_run: bool = False,
+    on_reject: Callable[[Reject], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> ImportReport:
+    """Store the rows as subjects of the set; refuse those at fault and say why.
+
+    Writes pictures into the media storage and Subject rows in batches of 500, each batch in a transaction of its own;
+    locks nothing. A name that the project has with the same content counts as unchanged, with other content as
+    refused, so the same import can run again after any interruption. When it ends, however it ends, the arrival
+    listeners hear of the set and a SubjectImport is written, in one more transaction. A dry run checks everything and
+    writes nothing.
+    """
+    if subject_set.project_id != project.pk:
+        raise ValueError(f"subject set {subject_set.name!r} belongs to another project than {project.slug!r}")
+    run = _Run(project, subject_set, read_frame, dry_run, on_reject)
+    try:
+        for batch in _batches(rows):
+            _import_batch(run, batch)
+            if on_progress is not None:
+                on_progress(len(batch))
+    finally:
+        if not dry_run:
+            _finish(run, source, user)
+    return run.report
+
+
+def _finish(run: _Run, source: str, user: User | None) -> None:
+    with transaction.atomic():
+        announce_arrivals(run.subject_set)
+        SubjectImport.objects.create(
+            project=run.project,
+            subject_set=run.subject_set,
+            source=_printable(source[-255:]),
+            created_by=user,
+            created_count=run.report.created,
+            unchanged_count=run.report.unchanged,
+            rejected_count=run.report.rejected,
+            rejects=[asdict(reject) for reject in run.report.rejects],
+        )
+
+
+def _batches(rows: Iterable[SubjectRow | RefusedRow]) -> Iterator[list[SubjectRow | RefusedRow]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, BATCH_SIZE)):
+        yield batch
+
+
+def _import_batch(run: _Run, batch: list[SubjectRow | RefusedRow]) -> None:
+    stored = _stored(run, [row.name for row in batch if isinstance(row, SubjectRow)])
+    new: dict[str, tuple[int, Subject]] = {}
+    for row in batch:
+        try:
+            if isinstance(row, RefusedRow):
+                raise row.error
+            _take_row(run, row, stored, new)
+        except RowError as error:
+            run.reject(row.number, row.name, error)
+    try:
+        _create(run, [subject for _, subject in new.values()])
+    except IntegrityError:
+        # Another import took one of the names meanwhile; now it can be seen and compared.
+        stored = _stored(run, list(new))
+        for name in stored.keys() & new.keys():
+            number, subject = new.pop(name)
+            try:
+                run.compare(subject, stored[name], "this project")
+            except RowError as error:
+                run.reject(number, name, error)
+        _create(run, [subject for _, subject in new.values()])
+
+
+def _take_row(
+    run: _Run, row: SubjectRow, stored: dict[str, dict[str, Any]], new: dict[str, tuple[int, Subject]]
+) -> None:
+    """Into `new`, or compared with the subject that has the name already."""
+    _check_row(row)
+    is_new = row.name not in stored and row.name not in new
+    subject = _subject_of(run, row, store_frame if is_new and not run.dry_run else frame_entry)
+    if run.dry_run and is_new and _was_rehearsed(run, row, subject):
+        run.report.unchanged += 1
+    elif is_new:
+        new[row.name] = (row.number, subject)
+    elif row.name in stored:
+        run.compare(subject, stored[row.name], "this project")
+    else:
+        number, other = new[row.name]
+        run.compare(subject, {name: getattr(other, name) for name in CONTENT}, f"row {number}")
+
+
+def _was_rehearsed(run: _Run, row: SubjectRow, subject: Subject) -> bool:
+    digest = blake2b(repr([getattr(subject, name) for name in CONTENT]).encode(), digest_size=16).digest()
+    number, earlier = run.rehearsed.setdefault(row.name, (row.number, digest))
+    if earlier != digest:
+        raise RowError("name", f"duplicate: row {number} has this name with other content; give this one another name")
+    return number != row.number
+
+
+def _stored(run: _Run, names: list[str]) -> dict[str, dict[str, Any]]:
+    usable = [name for name in names if is_storable(name)]
+    found = Subject.objects.filter(project=run.project, name__in=usable).values("name", *CONTENT)
+    return {content["name"]: content for content in found}
+
+
+def _create(run: _Run, subjects: list[Subject]) -> None:
+    if not run.dry_run:
+        with transaction.atomic():
+            Subject.objects.bulk_create(subjects)
+    run.report.created += len(subjects)
+
+
+def _check_row(row: SubjectRow) -> None:
+    _check_name(row.name)
+    _check_position(row.ra, row.dec)
+    _check_metadata(row.metadata, "metadata")
+    _check_metadata(row.hidden_metadata, "hidden metadata")
+
+
+def _subject_of(run: _Run, row: SubjectRow, keep: Callable[..., dict[str, Any]]) -> Subject:
+    stamps = [_read(run.read_frame, column, reference) for column, reference in row.frames]
+    pictures = [picture for stamp in stamps for picture in stamp.pictures]
+    if not 1 <= len(pictures) <= MOST_FRAMES:
+        raise RowError("image", f"{len(pictures)} frames; a subject has 1 to {MOST_FRAMES}")
+    return Subject(
+        project=run.project,
+        subject_set=run.subject_set,
+        name=row.name,
+        frames=[keep(picture.image, band=picture.band, stretch=picture.stretch) for picture in pictures],
+        metadata=row.metadata,
+        hidden_metadata=row.hidden_metadata,
+        origin=run.subject_set.origin,
+        ra=row.ra,
+        dec=row.dec,
+        wcs=stamps[0].wcs,
+    )
+
+
+def _read(read_frame: ReadFrame, column: str, reference: Any) -> Stamp:
+    try:
+        return read_frame(reference)
+    except StampError as error:
+        raise RowError(column, str(error)) from None
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise RowError("name", "is empty; every subject needs a name of its own")
+    if len(name) > LONGEST_NAME:
+        raise RowError("name", f"is longer than {LONGEST_NAME} characters")
+    if not is_storable(name) or not name.isprintable():
+        raise RowError("name", "has characters that cannot be shown; is the file UTF-8?")
+
+
+def _check_position(ra: float | None, dec: float | None) -> None:
+    if (ra is None) != (dec is None):
+        raise RowError("dec" if dec is None else "ra", "is missing; give both ra and dec, or neither")
+    if ra is not None and not (isfinite(ra) and 0 <= ra <= 360):
+        raise RowError("ra", f"must be between 0 and 360 degrees, not {ra}")
+    if dec is not None and not (isfinite(dec) and -90 <= dec <= 90):
+        raise RowError("dec", f"must be between -90 and 90 degrees, not {dec}")
+
+
+def _check_metadata(metadata: dict[str, Any], what: str) -> None:
+    size = 0
+    for key, value in metadata.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise RowError(key, "is not a finite number")
+        text = value if isinstance(value, str) else repr(value)
+        if not (is_storable(key) and is_storable(text)):
+            raise RowError(key[:60] if is_storable(key) else "", "has characters that cannot be stored; is it UTF-8?")
+        size += len(key) + len(text)
+    if size > LARGEST_METADATA:
+        raise RowError("", f"the {what} has {size:,} characters; at most {LARGEST_METADATA:,} are taken")
