@@ -50,6 +50,7 @@ class SubjectRow:
     dec: float | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     hidden_metadata: dict[str, Any] = field(default_factory=dict)
+    origin: str = ""  # the set's, unless the row says its own
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def _subject_of(run: _Run, row: SubjectRow, keep: Callable[..., dict[str, Any]])
         frames=[keep(picture.image, band=picture.band, stretch=picture.stretch) for picture in pictures],
         metadata=row.metadata,
         hidden_metadata=row.hidden_metadata,
-        origin=run.subject_set.origin,
+        origin=row.origin or run.subject_set.origin,
         ra=row.ra,
         dec=row.dec,
         wcs=stamps[0].wcs,
