@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from classify.services import Route, route_subjects
 from numpy.typing import NDArray
 
 from classify.models import DEFAULT_BUCKET
+from classify.services import Route, route_subjects
 from ml_worker.models import Prediction, PrefilterBatch
 
 FIRST_BUCKET = DEFAULT_BUCKET + 1
