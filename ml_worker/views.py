@@ -90,7 +90,7 @@ def prefilter_batch(request: HttpRequest, slug: str, batch_id: int) -> HttpRespo
         "section": "prefilter",
         "batch": batch,
         "shards": shards,
-        "n_left_out": batch.n_shards - len(shards),
+        "n_left_out": batch.shards.count() - len(shards),
         "unreadable": [stamp for shard in shards for stamp in shard.unreadable][:MOST_SHARDS_LISTED],
         "histogram": Histogram.of(batch),
         "may_retry": not batch.cancel_requested_at,

@@ -150,15 +150,25 @@ CELERY_TASK_SOFT_TIME_LIMIT = 3500
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
+# A shard whose scorer has not been heard of for this long is given to another.
+PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 CELERY_BEAT_SCHEDULE = {
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
+        "schedule": PREFILTER_LEASE_SECONDS / 2,
+        "options": {"expires": PREFILTER_LEASE_SECONDS},
+    },
+    "requeue-lost-releases": {
+        "task": "starsieve.catalogues.tasks.requeue_lost_releases",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "refresh-disagreements": {
+        "task": "starsieve.catalogues.tasks.refresh_disagreements",
         "schedule": 30.0,
         "options": {"expires": 30},
     },
 }
-# A shard whose scorer has not been heard of for this long is given to another.
-PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 
 # --- Subjects and uploads ---------------------------------------------------------------------------------------
 # Called with a SubjectSet inside the transaction that adds subjects or links the set to a workflow

@@ -61,7 +61,7 @@ def test_a_batch_is_launched_from_the_form_and_shown(as_owner: Client, form: dic
         ({"show_above": "nan"}, "Enter a number"),
         ({"target": "1-99999"}, "Select a valid choice"),
         ({"model": "99999999999999999999999"}, "Select a valid choice"),
-        ({"model": "\x00"}, "Select a valid choice"),
+        ({"model": "\x00"}, "Null characters are not allowed"),
         ({"shard_size": "0"}, "greater than or equal to 1"),
     ],
 )
