@@ -1,5 +1,13 @@
 """JSON endpoints under /api/v1/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from starsieve.catalogues import api
+
+urlpatterns = [
+    path("workflows/<int:pk>/results", api.WorkflowResults.as_view(), name="api_results"),
+    path("workflows/<int:pk>/releases", api.WorkflowReleases.as_view(), name="api_releases"),
+    path("releases/<int:pk>", api.ReleaseDetail.as_view(), name="api_release"),
+    path("releases/<int:pk>/retry", api.ReleaseRetry.as_view(), name="api_release_retry"),
+    path("releases/<int:pk>/files/<str:name>", api.ReleaseFile.as_view(), name="api_release_file"),
+]

@@ -1,6 +1,7 @@
 """Making releases, keeping them going, and keeping the order of the subject table."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -23,6 +24,10 @@ logger = structlog.get_logger(__name__)
 MOST_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 15
 ROWS_AT_ONCE = 500
+
+
+class ReleaseBusy(Exception):
+    """Another process writes the release's files now."""
 
 
 # --- Releases ---------------------------------------------------------------------------------------------------
@@ -93,11 +98,12 @@ def _enqueue(release_id: int) -> None:
         logger.warning("release_not_enqueued", release=release_id)
 
 
-def build(*, release: Release) -> bool:
+def build(*, release: Release, on_progress: Callable[[int], None] | None = None) -> bool:
     """Build the files of a release that waits, here and now; whether this call did it.
 
     Claims the row by a conditional update (waiting → running), so that of two workers one goes on. Writes progress
     and heartbeat while it works, then files, provenance and state. A fault is written to the row and raised.
+    `on_progress` is told the number of subjects done.
     """
     from starsieve.catalogues.building import build_files  # pyarrow and astropy stay out of web processes
 
@@ -108,7 +114,7 @@ def build(*, release: Release) -> bool:
         return False
     release.refresh_from_db()
     try:
-        built = build_files(release, on_progress=_Heartbeat(release))
+        built = build_files(release, on_progress=_Heartbeat(release, on_progress))
     except Exception as error:
         _end(release, state=JobState.FAILED, error=f"{type(error).__name__}: {error}")
         raise
@@ -120,11 +126,14 @@ def build(*, release: Release) -> bool:
 class _Heartbeat:
     """Says now and then that the release is being worked on, and how far it is."""
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: Release, on_progress: Callable[[int], None] | None) -> None:
         self.release = release
+        self.on_progress = on_progress
         self.last = 0.0
 
     def __call__(self, n_written: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(n_written)
         if time.monotonic() - self.last >= HEARTBEAT_SECONDS:
             Release.objects.filter(pk=self.release.pk).update(heartbeat_at=timezone.now(), n_written=n_written)
             self.last = time.monotonic()
@@ -136,17 +145,21 @@ def _end(release: Release, **values: Any) -> None:
     Release.objects.filter(pk=release.pk).update(finished_at=now, heartbeat_at=now, **written, **values)
 
 
-def rebuild(*, release: Release) -> None:
+def rebuild(*, release: Release, on_progress: Callable[[int], None] | None = None) -> None:
     """Write the files of a finished or failed release again, here and now; published files come out as they were.
 
-    Raises ReleaseChanged if they would not; the files and the release stay as they are then.
+    Raises ReleaseChanged if they would not; the files and the release stay as they are then. Raises ReleaseBusy while
+    somebody else writes them.
     """
     state, files, provenance = release.state, release.files, release.provenance
     Release.objects.filter(pk=release.pk, state__in=[JobState.DONE, JobState.FAILED]).update(
         state=JobState.PENDING, heartbeat_at=timezone.now()
     )
     try:
-        build(release=release)
+        if not build(release=release, on_progress=on_progress):
+            raise ReleaseBusy(f"{release} is being written now.")
+    except ReleaseBusy:
+        raise
     except Exception:
         if state == JobState.DONE:
             Release.objects.filter(pk=release.pk).update(state=state, files=files, provenance=provenance, error="")

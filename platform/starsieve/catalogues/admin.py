@@ -1,0 +1,39 @@
+"""The admin's view of releases: to look. They are made on the project's results page and never edited."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from starsieve.catalogues.models import Release
+
+if TYPE_CHECKING:  # generic only in the type stubs
+    ModelAdminOfRelease = admin.ModelAdmin[Release]
+else:
+    ModelAdminOfRelease = admin.ModelAdmin
+
+
+@admin.register(Release)
+class ReleaseAdmin(ModelAdminOfRelease):
+    list_display = ("__str__", "page", "state", "watermark", "n_written", "created_by", "created_at", "finished_at")
+    list_filter = ("state",)
+    list_select_related = ("workflow__project", "created_by")
+    exclude = ("salt", "second_looks")
+
+    @admin.display(description="releases page")
+    def page(self, release: Release) -> SafeString:
+        project = release.workflow.project
+        address = reverse("releases", args=[project.slug, release.workflow_id])
+        return format_html('<a href="{}">{}</a>', address, project.title)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

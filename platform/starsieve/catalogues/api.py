@@ -1,0 +1,152 @@
+"""Results and releases over the API. Permissions: projects/permissions.py."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import generics
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from classify.models import SubjectProgress
+from starsieve.accounts.models import User
+from starsieve.api.pagination import IdCursorPagination
+from starsieve.api.problems import Unprocessable
+from starsieve.catalogues import services
+from starsieve.catalogues.access import current_version, file_of, release_for, workflow_for
+from starsieve.catalogues.files import CONTENT_TYPES
+from starsieve.catalogues.freezing import models_in_use, score_annotations
+from starsieve.catalogues.models import Release
+from starsieve.catalogues.release_settings import ReleaseSettings, SettingsProblem
+from starsieve.catalogues.serializers import MakeReleaseSerializer, ReleaseSerializer, SubjectResultSerializer
+from starsieve.catalogues.views import download
+from starsieve.projects.permissions import Action, require
+
+
+class ResultsPagination(IdCursorPagination):
+    page_size = 50
+    max_page_size = 200
+
+
+class NewestFirst(IdCursorPagination):
+    ordering = "-id"
+
+
+@extend_schema_view(
+    get=extend_schema(operation_id="list_results", summary="Consensus on each subject of a workflow, live")
+)
+class WorkflowResults(generics.ListAPIView[SubjectProgress]):
+    serializer_class = SubjectResultSerializer
+    pagination_class = ResultsPagination
+
+    def get_queryset(self) -> QuerySet[SubjectProgress]:
+        if getattr(self, "swagger_fake_view", False):  # the schema is drawn without a workflow
+            return SubjectProgress.objects.none()
+        workflow, _ = workflow_for(self.request.user, self.kwargs["pk"], Action.SEE_RESULTS)
+        self.current = current_version(workflow)
+        rows = SubjectProgress.objects.filter(workflow=workflow).select_related("subject", "tallied_version")
+        return rows.annotate(**score_annotations(models_in_use(workflow)))
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "current": getattr(self, "current", None)}
+
+
+class WorkflowReleases(generics.ListAPIView[Release]):
+    serializer_class = ReleaseSerializer
+    pagination_class = NewestFirst
+
+    def get_queryset(self) -> QuerySet[Release]:
+        if getattr(self, "swagger_fake_view", False):
+            return Release.objects.none()
+        workflow, self.grants = workflow_for(self.request.user, self.kwargs["pk"], Action.SEE_RESULTS)
+        return workflow.releases.select_related("workflow_version").defer("second_looks")
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "grants": getattr(self, "grants", frozenset())}
+
+    @extend_schema(operation_id="list_releases", summary="Releases of a workflow, newest first")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="make_release",
+        summary="Freeze a release; a worker writes its files",
+        request=MakeReleaseSerializer,
+        responses={201: ReleaseSerializer},
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        workflow, grants = workflow_for(request.user, pk, Action.MAKE_RELEASE)
+        body = MakeReleaseSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        assert isinstance(request.user, User)  # nobody else may make releases
+        try:
+            settings = ReleaseSettings.of(**body.validated_data)
+            release = services.make_release(workflow=workflow, user=request.user, settings=settings)
+        except SettingsProblem as problem:
+            raise Unprocessable(problem.field, problem.message) from problem
+        return Response(ReleaseSerializer(release, context={"grants": grants}).data, status=201)
+
+
+class ReleaseDetail(APIView):
+    @extend_schema(operation_id="get_release", summary="One release with its files", responses=ReleaseSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        release, grants = release_for(request.user, pk)
+        return Response(ReleaseSerializer(release, context={"grants": grants}).data)
+
+
+class ReleaseRetry(APIView):
+    @extend_schema(
+        operation_id="retry_release",
+        summary="Write a failed release again",
+        description="The frozen inputs stay the same. A release that has not failed is left as it is.",
+        request=None,
+        responses={200: ReleaseSerializer},
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        release, _ = release_for(request.user, pk)
+        grants = require(request.user, release.workflow.project, Action.MAKE_RELEASE)
+        services.retry_release(release=release)
+        release.refresh_from_db()
+        return Response(ReleaseSerializer(release, context={"grants": grants}).data)
+
+
+class AsItIs(BaseContentNegotiation):
+    """A file has one representation, whatever the client says it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+BINARY_FILES = {
+    (200, content_type.partition(";")[0]): OpenApiResponse(OpenApiTypes.BINARY, description="The file")
+    for content_type in CONTENT_TYPES.values()
+    if content_type != "application/json"
+}
+
+
+class ReleaseFile(APIView):
+    content_negotiation_class = AsItIs
+
+    @extend_schema(
+        operation_id="get_release_file",
+        summary="Download a file of a release",
+        responses={
+            **BINARY_FILES,
+            (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, description="provenance.json"),
+        },
+    )
+    def get(self, request: Request, pk: int, name: str) -> FileResponse:
+        if "\x00" in name:
+            raise Http404
+        release, grants = release_for(request.user, pk)
+        return download(release, file_of(release, grants, name))
