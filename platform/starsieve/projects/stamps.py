@@ -130,7 +130,8 @@ def _encoded(image: Image.Image) -> bytes:
     if image.format == "JPEG":
         image.save(buffer, format="JPEG", quality="keep")
     else:
-        image.save(buffer, format="PNG")
+        # Level 4 takes a third of the time of the default 6 on galaxy stamps, for one per cent more bytes.
+        image.save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 
