@@ -4,7 +4,7 @@ import { byId } from "../dom.js";
 import { Gestures } from "./gestures.js";
 import { Keys } from "./keys.js";
 import * as notices from "./notices.js";
-import { Outbox } from "./outbox.js";
+import { Outbox, whoHeader } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { SubjectQueue } from "./queue.js";
 import { Session } from "./session.js";
@@ -64,6 +64,7 @@ async function start() {
   const onFrame = (i) => session.showFrame(i).catch(() => notices.announce("This picture could not be loaded."));
   const toolbar = new Toolbar(viewer, { onFrame, announce: notices.announce });
   const queue = new SubjectQueue(bootstrap.urls.next, {
+    headers: whoHeader(bootstrap.who),
     frameIndex: () => toolbar.frameIndex,
     onVersion: offerNewQuestions,
   });

@@ -91,9 +91,8 @@ export class Outbox extends EventTarget {
 
   /** True when the entry is dealt with, false when sending has to pause. */
   async sendOne(entry) {
-    const headers = entry.who === "visitor" ? {} : { "X-Starsieve-Volunteer": entry.who };
     try {
-      const { body } = await postJson(entry.url, entry.body, { headers });
+      const { body } = await postJson(entry.url, entry.body, { headers: whoHeader(entry.who) });
       await this.settle(entry, "sent", { receipt: body });
     } catch (error) {
       if (error.status === 409) await this.settle(entry, "sent", { receipt: null });
@@ -140,6 +139,11 @@ export class Outbox extends EventTarget {
     this.channel?.postMessage("changed");
     await this.report();
   }
+}
+
+/** Whom a call is made for: if that sign-in has ended, the server refuses instead of storing work under nobody. */
+export function whoHeader(who) {
+  return who === "visitor" ? {} : { "X-Starsieve-Volunteer": who };
 }
 
 /** A version-4 UUID; crypto.randomUUID exists on https and localhost only. */

@@ -1,6 +1,7 @@
 // The question beside the stamp: the trail of answers so far, the question, its answers, its help.
 
 import { byId, fromServer, h } from "../dom.js";
+import { recall, remember } from "./settings.js";
 import { taskType } from "./tasks/registry.js";
 
 export class Panel {
@@ -16,6 +17,8 @@ export class Panel {
     this.skip = byId("skip");
     this.mounted = null;
     this.releaseKeys = () => {};
+    this.help.open = recall("help-open", matchMedia("(min-width: 60rem)").matches);
+    this.help.addEventListener("toggle", () => remember("help-open", this.help.open));
     this.back.addEventListener("click", () => this.goBack());
     this.skip.addEventListener("click", () => context.onAnswer(null));
   }

@@ -3,7 +3,7 @@
 import { getJson } from "../http.js";
 
 const AHEAD = 3;
-const MOST = 20; // the API's limit per call
+const MOST_EXCLUDED = 50; // the API's limit
 
 /** A picture that is ready to be painted. */
 async function decoded(frame) {
@@ -44,8 +44,9 @@ export class QueuedSubject {
 
 export class SubjectQueue {
   /** `frameIndex()` tells which frame to decode first: the one the volunteer is looking at. */
-  constructor(url, { frameIndex, onVersion }) {
+  constructor(url, { headers, frameIndex, onVersion }) {
     this.url = url;
+    this.headers = headers;
     this.frameIndex = frameIndex;
     this.onVersion = onVersion;
     this.waiting = [];
@@ -79,14 +80,14 @@ export class SubjectQueue {
 
   async fetchMore() {
     if (this.waiting.length >= AHEAD) return null;
-    const count = Math.min(MOST, AHEAD + this.unsettled.size);
-    const answer = await getJson(`${this.url}?count=${count}`);
+    if (this.unsettled.size > MOST_EXCLUDED) throw new Error("Earlier answers must be sent first.");
+    const held = [...this.unsettled].join(",");
+    const url = `${this.url}?count=${AHEAD - this.waiting.length}${held ? `&exclude=${held}` : ""}`;
+    const answer = await getJson(url, { headers: this.headers });
     this.onVersion(answer.workflow_version);
     const fresh = answer.subjects.filter((subject) => !this.known.has(subject.id));
-    for (const subject of fresh.slice(0, AHEAD - this.waiting.length)) this.enqueue(subject);
-    if (answer.finished) return answer.reason ?? "seen_all";
-    if (this.waiting.length === 0 && count === MOST) throw new Error("Earlier answers must be sent first.");
-    return null;
+    for (const subject of fresh) this.enqueue(subject);
+    return answer.finished ? answer.reason || "seen_all" : null;
   }
 
   enqueue(subject) {

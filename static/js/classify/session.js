@@ -15,6 +15,7 @@ export class Session {
     this.stampsSent = new Map(); // classification id → its stamp's picture, for the feedback
     this.isBusy = false;
     outbox.addEventListener("sent", ({ detail }) => this.sent(detail));
+    outbox.addEventListener("refused", () => this.count(-1));
   }
 
   /** Bring the next stamp onto the stage. */
@@ -62,14 +63,13 @@ export class Session {
   failed(error) {
     this.panel.close();
     this.viewer.clear();
-    const isPicture = error.name === "EncodingError";
-    if (isPicture) {
+    if (error.name === "EncodingError") {
       notices.showOnStage("This stamp’s picture could not be loaded.", {
         label: "Next stamp",
         run: () => this.advance(),
       });
     } else {
-      const sentence = error.status ? error.detail : "No connection to the server.";
+      const sentence = error instanceof TypeError ? "No connection to the server." : error.message;
       notices.showOnStage(sentence, { label: "Try again", run: () => this.advance() });
     }
   }
@@ -115,8 +115,7 @@ export class Session {
     notices.hideFeedback();
     this.path = null;
     this.panel.close();
-    this.classified += 1;
-    this.showCount();
+    this.count(1);
   }
 
   sent({ entry, receipt }) {
@@ -124,6 +123,11 @@ export class Session {
     const picture = this.stampsSent.get(entry.id);
     this.stampsSent.delete(entry.id);
     if (picture && receipt?.feedback?.length > 0) notices.showFeedback(receipt.feedback, picture);
+  }
+
+  count(change) {
+    this.classified += change;
+    this.showCount();
   }
 
   showCount() {
