@@ -31,6 +31,12 @@ def cutout(rgb: NDArray[np.uint8], galaxy: Galaxy, size: int = LENS_STAMP) -> ND
     return np.moveaxis(rgb[top : top + size, left : left + size], 2, 0).astype(float)
 
 
+def has_room(rgb: NDArray[np.uint8], galaxy: Galaxy, size: int = LENS_STAMP) -> bool:
+    """Whether a cutout of this size around the galaxy lies inside the picture."""
+    half, (height, width) = size / 2 + 1, rgb.shape[:2]
+    return half <= galaxy.x <= width - half and half <= galaxy.y <= height - half
+
+
 def lens_stamp(bands: NDArray[np.float64]) -> Stamp:
     """Three frames of one field from (3, size, size) bands in 8-bit counts: colour, deep, and blue without the red.
 
