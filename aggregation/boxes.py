@@ -283,7 +283,8 @@ def _greedy_groups(marks: FloatArray, volunteer: IntArray, threshold: float, nee
         if support.max() < needed:
             break
         best = np.flatnonzero(support == support.max())
-        seed = int(best[closeness[best].argmax()])
+        # Rounded, so that marks which are equally central stay equal after the subtractions below.
+        seed = int(best[closeness[best].round(9).argmax()])
         group = _gather(marks, iou[seed], near[seed] & free, codes, threshold, free)
         groups.append(group)
         free[group] = False
