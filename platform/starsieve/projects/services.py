@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from starsieve.accounts.models import User
-from starsieve.projects.arrivals import announce_arrivals, announce_departure
+from starsieve.projects.arrivals import announce_arrivals
 from starsieve.projects.definitions import WorkflowDefinition, parse_definition
 from starsieve.projects.models import Membership, Origin, Project, SubjectSet, Workflow, WorkflowVersion
 from starsieve.projects.workflow_templates import TEMPLATES
@@ -189,12 +189,8 @@ def link_subject_set(*, workflow: Workflow, subject_set: SubjectSet) -> None:
 
 
 def unlink_subject_set(*, workflow: Workflow, subject_set: SubjectSet) -> None:
-    """Stop the workflow from taking the set's subjects. Removes the link and tells the departure listeners, in one
-    transaction; classifications stay.
-    """
-    with transaction.atomic():
-        workflow.subject_sets.remove(subject_set)
-        announce_departure(workflow, subject_set)
+    """Stop the workflow from showing the set's subjects. Removes the link; classifications and counts stay."""
+    workflow.subject_sets.remove(subject_set)
 
 
 def set_member(*, project: Project, user: User, role: str) -> Membership:

@@ -5,6 +5,7 @@ Arrays have rows downwards as on screen (fits.py turns FITS images over). Pixels
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,12 @@ def stretch_band(pixels: Pixels, stretch: str) -> NDArray[np.uint8]:
 
 
 def compose_colour(bands: Sequence[Pixels], stretch: str) -> NDArray[np.uint8]:
-    """Three bands as a colour picture whose hue does not depend on brightness (Lupton et al. 2004, PASP 116, 133).
+    """Three bands as a colour picture whose hue does not depend on brightness, after Lupton et al. 2004, PASP 116, 133.
 
-    The stretch acts on the mean intensity I = (r + g + b) / 3, and each channel is scaled by f(I) / I; where a channel
-    would exceed white, all three shrink together. Bands are measured in units of their own sky noise, unless they are
-    8-bit already, as the channels of a finished colour picture are.
+    The stretch f acts on the brightest of the three, L = max(r, g, b), and each channel is multiplied by f(L) / L: no
+    channel exceeds white, so bright centres keep colour and shape. Each band is measured in units of √(σ W), σ its sky
+    noise and W its 99.7th percentile above the sky: half-way between equal noise (which favours the sharpest band) and
+    equal light (which makes everything grey). Channels of a finished 8-bit colour picture are taken as they are.
 
     Parameters
     ----------
@@ -111,7 +113,10 @@ def compose_colour(bands: Sequence[Pixels], stretch: str) -> NDArray[np.uint8]:
         raise ValueError("the three bands differ in size")
     skies = [estimate_sky(array) for array in arrays]
     are_finished = all(array.dtype == np.uint8 for array in arrays) or any(sky.noise == 0 for sky in skies)
-    units = [1.0 if are_finished else sky.noise for sky in skies]
+    units = [
+        1.0 if are_finished else sqrt(sky.noise * max(_white(array) - sky.level, sky.noise))
+        for array, sky in zip(arrays, skies, strict=True)
+    ]
     light = np.stack(
         [
             (_filled(array.astype(float), sky.level) - sky.level) / unit
@@ -119,16 +124,15 @@ def compose_colour(bands: Sequence[Pixels], stretch: str) -> NDArray[np.uint8]:
         ],
         axis=-1,
     )
-    intensity = light.mean(axis=-1)
-    noise = estimate_sky(intensity).noise
-    white = max(_white(intensity), 5 * noise)
+    brightest = light.max(axis=-1)
+    noise = estimate_sky(light.mean(axis=-1)).noise
+    white = max(_white(brightest), 5 * noise)
     if white <= 0:
         return np.zeros(light.shape, dtype=np.uint8)
     curve = _curve(stretch, white / (3 * noise) if noise > 0 else 30.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.where(intensity > 0, curve(np.clip(intensity / white, 0, 1)) / intensity, 0.0)
-    colour = np.clip(light, 0, None) * gain[..., np.newaxis]
-    return _to_bytes(colour / np.maximum(colour.max(axis=-1, keepdims=True), 1.0))
+    safe = np.where(brightest > 0, brightest, 1.0)
+    gain = np.where(brightest > 0, curve(np.clip(brightest / white, 0, 1)) / safe, 0.0)
+    return _to_bytes(np.clip(light, 0, None) * gain[..., np.newaxis])
 
 
 def _white(values: Pixels) -> float:
