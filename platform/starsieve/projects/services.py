@@ -49,8 +49,7 @@ def create_project(
     """
     if template not in TEMPLATES:
         raise Refused("template", f"there is no template {template!r}; there are {', '.join(TEMPLATES)}")
-    if slug in RESERVED_SLUGS:
-        raise Refused("slug", f"“{slug}” is kept for the platform's own pages; choose another")
+    check_slug(slug)
     chosen = TEMPLATES[template]
     project = Project(
         title=title,
@@ -74,6 +73,12 @@ def create_project(
         Membership.objects.create(project=project, user=owner, role=Membership.Role.OWNER)
         create_workflow(project=project, name=chosen.name, definition=chosen.fresh_definition(), user=owner)
     return project
+
+
+def check_slug(slug: str) -> None:
+    """Raises Refused for an address that the platform's own pages use."""
+    if slug in RESERVED_SLUGS:
+        raise Refused("slug", f"“{slug}” is kept for the platform's own pages; choose another")
 
 
 def update_project(*, project: Project, changes: Mapping[str, Any]) -> Project:
