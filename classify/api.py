@@ -77,7 +77,7 @@ class NextSubjects(APIView):
     )
     @method_decorator([never_cache, ensure_csrf_cookie])
     def get(self, request: Request, workflow_id: int) -> Response:
-        query = NextQuerySerializer(data=request.query_params)
+        query = NextQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         access = open_access(request, workflow_id)
         selection = select(

@@ -35,11 +35,11 @@ class Counted(NamedTuple):
         return cls(stored.workflow_version, stored.annotations, stored.volunteer_id, stored.created_at)
 
 
-def start_over(progress: SubjectProgress, current: WorkflowVersion) -> None:
+def start_over(progress: SubjectProgress) -> None:
     """Forget everything that was counted; a retirement by hand stays."""
     progress.classification_count = 0
     progress.tallies = {}
-    progress.tallied_version = current
+    progress.tallied_version = None
     if progress.retirement_reason == Reason.CLASSIFICATION_COUNT:
         progress.retired_at = None
         progress.retirement_reason = ""
@@ -51,6 +51,7 @@ def count(progress: SubjectProgress, current: WorkflowVersion, classification: C
         return
     definition = definition_of(current)
     progress.tallies = _tallies_with(definition, progress.tallies, classification)
+    progress.tallied_version = current
     progress.classification_count += 1
     since_reopening = progress.classification_count - progress.count_at_reopening
     if progress.retired_at is None and since_reopening >= definition.retirement.classification_count:
@@ -60,7 +61,7 @@ def count(progress: SubjectProgress, current: WorkflowVersion, classification: C
 
 def recount(progress: SubjectProgress, current: WorkflowVersion, classifications: Iterable[Counted]) -> None:
     """Count all classifications of the subject anew."""
-    start_over(progress, current)
+    start_over(progress)
     for classification in classifications:
         count(progress, current, classification)
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -90,6 +91,24 @@ class NextQuerySerializer(Fields):
     exclude = IdListField(required=False, default=list)
 
 
+class TextField(serializers.CharField):
+    """Text, and not a number that looks like it: version 3.10 is not 3.1."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class ClientIdField(serializers.UUIDField):
+    """A UUID in its usual form of 36 characters."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str) or len(data) != 36:
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
 class ZonedDateTimeField(serializers.DateTimeField):
     """ISO 8601 with its time zone: a moment without one is nobody's."""
 
@@ -138,9 +157,9 @@ class MetadataField(serializers.DictField):
 
 
 class SubmissionSerializer(Fields):
-    id = serializers.UUIDField(help_text="Made by the client (version 4); the same id again changes nothing.")
+    id = ClientIdField(help_text="Made by the client (version 4); the same id again changes nothing.")
     subject = SubjectIdField()
-    workflow_version = serializers.CharField(max_length=30, help_text="As `next` said, e.g. 3.1.")
+    workflow_version = TextField(max_length=30, trim_whitespace=False, help_text="As `next` said, e.g. 3.1.")
     annotations = AnnotationsField(help_text="The reached tasks in order.")
     started_at = ZonedDateTimeField()
     finished_at = ZonedDateTimeField()

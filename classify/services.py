@@ -152,7 +152,6 @@ def _count(progress: SubjectProgress, current: WorkflowVersion, classification: 
         # A version was published since this subject was last counted; the new classification is among those recounted.
         recount_subject(progress, current)
     else:
-        progress.tallied_version = current
         count(progress, current, Counted.of(classification))
     progress.save(update_fields=DERIVED)
 

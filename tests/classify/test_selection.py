@@ -1,0 +1,204 @@
+"""Which subjects come next: unseen, open, the highest bucket first, never a wrong "nothing is left"."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from classify import selection
+from classify.models import Classification, SubjectProgress
+from classify.selection import next_subjects, select
+from classify.services import Route, retire_subject, route_subjects
+
+
+def ids_of(subjects: Any) -> list[int]:
+    return [subject.pk for subject in subjects]
+
+
+def next_ids(workflow: Any, volunteer: Any = None, count: int = 20, **options: Any) -> list[int]:
+    volunteer_id = volunteer.pk if volunteer is not None else None
+    return ids_of(next_subjects(workflow_id=workflow.pk, volunteer_id=volunteer_id, count=count, **options))
+
+
+def see(workflow: Any, volunteer: Any, subjects: Any) -> None:
+    """Let the volunteer have classified the subjects, without anything else changing."""
+    Classification.objects.bulk_create(
+        Classification(
+            client_id=f"00000000-0000-4000-8000-{volunteer.pk:04d}{subject.pk:08d}",
+            workflow=workflow,
+            workflow_version=workflow.current,
+            subject=subject,
+            volunteer=volunteer,
+            annotations=[{"task": "T0", "value": 0}],
+            started_at="2026-05-01T12:00:00Z",
+            finished_at="2026-05-01T12:00:00Z",
+        )
+        for subject in subjects
+    )
+
+
+def test_everything_open_is_served_once(world: Any) -> None:
+    workflow = world.workflow(subjects=12)
+    served = next_ids(workflow)
+    assert sorted(served) == sorted(workflow.project.subjects.values_list("id", flat=True))
+
+
+def test_what_the_volunteer_has_seen_is_not_served(world: Any) -> None:
+    workflow = world.workflow(subjects=6)
+    subjects = list(workflow.project.subjects.all())
+    volunteer, other = world.volunteer(), world.volunteer()
+    see(workflow, volunteer, subjects[:4])
+    see(workflow, other, subjects[4:])
+    assert sorted(next_ids(workflow, volunteer)) == ids_of(subjects[4:])
+    assert sorted(next_ids(workflow, other)) == ids_of(subjects[:4])
+    assert sorted(next_ids(workflow)) == ids_of(subjects)
+
+
+def test_seeing_a_subject_in_another_workflow_does_not_hide_it(world: Any) -> None:
+    from starsieve.projects.services import create_workflow, link_subject_set
+
+    workflow = world.workflow(subjects=1)
+    subject = workflow.project.subjects.get()
+    other = create_workflow(
+        project=workflow.project, name="B", definition=workflow.current.definition, user=workflow.project.created_by
+    )
+    link_subject_set(workflow=other, subject_set=subject.subject_set)
+    volunteer = world.volunteer()
+    see(workflow, volunteer, [subject])
+    assert next_ids(other, volunteer) == [subject.pk]
+
+
+def test_retired_held_and_unlinked_subjects_are_not_served(world: Any) -> None:
+    from starsieve.projects.services import create_subject_set, unlink_subject_set
+
+    workflow = world.workflow(subjects=4)
+    retired, held, moved, open_ = workflow.project.subjects.all()
+    retire_subject(workflow=workflow, subject=retired)
+    route_subjects(workflow=workflow, routes=[Route(held.pk, bucket=99, is_held=True)])
+    other_set, _ = create_subject_set(project=workflow.project, name="Elsewhere")
+    moved.subject_set = other_set
+    moved.save()
+    assert next_ids(workflow) == [open_.pk]
+    unlink_subject_set(workflow=workflow, subject_set=open_.subject_set)
+    assert next_ids(workflow) == []
+
+
+def test_higher_buckets_come_first(world: Any) -> None:
+    workflow = world.workflow(subjects=9)
+    subjects = list(workflow.project.subjects.all())
+    route_subjects(workflow=workflow, routes=[Route(s.pk, bucket=10 + i) for i, s in enumerate(subjects)])
+    assert next_ids(workflow, count=1) == [subjects[-1].pk]
+    assert next_ids(workflow) == ids_of(reversed(subjects))
+    volunteer = world.volunteer()
+    see(workflow, volunteer, subjects[6:])
+    assert next_ids(workflow, volunteer, count=2) == [subjects[5].pk, subjects[4].pk]
+
+
+def test_a_machines_score_changes_who_is_next(world: Any) -> None:
+    workflow = world.workflow(subjects=30)
+    chosen = workflow.project.subjects.last()
+    route_subjects(workflow=workflow, routes=[Route(chosen.pk, bucket=99)])
+    assert {tuple(next_ids(workflow, count=1)) for _ in range(5)} == {(chosen.pk,)}
+
+
+def test_a_released_subject_is_served_again(world: Any) -> None:
+    workflow = world.workflow(subjects=1)
+    subject = workflow.project.subjects.get()
+    route_subjects(workflow=workflow, routes=[Route(subject.pk, bucket=5, is_held=True)])
+    assert next_ids(workflow) == []
+    route_subjects(workflow=workflow, routes=[Route(subject.pk, bucket=5, is_held=False)])
+    assert next_ids(workflow) == [subject.pk]
+
+
+def test_volunteers_are_spread_over_a_bucket(world: Any) -> None:
+    workflow = world.workflow(subjects=40)
+    served = Counter(next_ids(workflow, count=1)[0] for _ in range(200))
+    # A random pivot serves each gap in proportion to its length: far from one head for all.
+    assert len(served) > 15
+    assert served.most_common(1)[0][1] < 100
+
+
+def test_a_window_that_finds_nothing_unseen_does_not_end_the_search(world: Any, monkeypatch: Any) -> None:
+    """More seen neighbours on both sides than any window or the head looks at."""
+    monkeypatch.setattr(selection, "WINDOW", selection.WINDOW.replace(f"LIMIT {selection.CAP}", "LIMIT 2"))
+    small_head = selection.HEAD_OF_QUEUE.replace(f"LIMIT {selection.HEAD}", "LIMIT 5")
+    monkeypatch.setattr(selection, "HEAD_OF_QUEUE", small_head)
+    workflow = world.workflow(subjects=60)
+    volunteer = world.volunteer()
+    rows = list(SubjectProgress.objects.filter(workflow=workflow).order_by("pivot"))
+    see(workflow, volunteer, [row.subject for row in rows[:57]])
+    left = {row.subject_id for row in rows[57:]}
+    for _ in range(20):
+        found = select(workflow_id=workflow.pk, volunteer_id=volunteer.pk, count=2)
+        assert found.subjects
+        assert set(ids_of(found.subjects)) <= left
+        assert found.reason == ""
+        assert found.remaining >= len(found.subjects)
+    see(workflow, volunteer, [row.subject for row in rows[57:]])
+    assert select(workflow_id=workflow.pk, volunteer_id=volunteer.pk, count=2).reason == "seen_all"
+
+
+def test_lower_buckets_are_found_behind_a_long_seen_one(world: Any, monkeypatch: Any) -> None:
+    small_head = selection.HEAD_OF_QUEUE.replace(f"LIMIT {selection.HEAD}", "LIMIT 3")
+    monkeypatch.setattr(selection, "HEAD_OF_QUEUE", small_head)
+    workflow = world.workflow(subjects=10)
+    subjects = list(workflow.project.subjects.all())
+    route_subjects(workflow=workflow, routes=[Route(s.pk, bucket=90) for s in subjects[:8]])
+    volunteer = world.volunteer()
+    see(workflow, volunteer, subjects[:8])
+    assert sorted(next_ids(workflow, volunteer)) == ids_of(subjects[8:])
+
+
+def test_excluding_all_that_is_left_is_not_the_end(world: Any, monkeypatch: Any) -> None:
+    small_head = selection.HEAD_OF_QUEUE.replace(f"LIMIT {selection.HEAD}", "LIMIT 3")
+    workflow = world.workflow(subjects=10)
+    volunteer = world.volunteer()
+    rows = list(SubjectProgress.objects.filter(workflow=workflow).order_by("pivot"))
+    see(workflow, volunteer, [row.subject for row in rows[:8]])
+    left = [row.subject_id for row in rows[8:]]
+    for _ in ("with the usual head", "with one that holds none of them"):
+        found = select(workflow_id=workflow.pk, volunteer_id=volunteer.pk, count=5, exclude=left)
+        assert (found.subjects, found.reason, found.remaining) == ([], "", 2)
+        monkeypatch.setattr(selection, "HEAD_OF_QUEUE", small_head)
+
+
+@pytest.mark.parametrize("n_seen", [0, 3])
+def test_remaining_counts_what_this_volunteer_has_left(world: Any, n_seen: int) -> None:
+    workflow = world.workflow(subjects=7)
+    volunteer = world.volunteer()
+    see(workflow, volunteer, workflow.project.subjects.all()[:n_seen])
+    for count in (1, 20):
+        found = select(workflow_id=workflow.pk, volunteer_id=volunteer.pk, count=count)
+        assert found.remaining == 7 - n_seen
+
+
+def test_remaining_stops_counting_where_it_says(world: Any) -> None:
+    workflow = world.workflow(subjects=selection.MOST_REMAINING + 5)
+    assert select(workflow_id=workflow.pk, volunteer_id=None, count=1).remaining == selection.MOST_REMAINING
+
+
+def test_one_query_serves_the_usual_case(world: Any, django_assert_num_queries: Any) -> None:
+    workflow = world.workflow(subjects=20)
+    with django_assert_num_queries(1):
+        select(workflow_id=workflow.pk, volunteer_id=1, count=3)
+
+
+def test_the_queue_is_read_through_its_index(world: Any) -> None:
+    """A sequential scan of the queue would make every request slower as the project grows."""
+    from django.db import connection
+
+    workflow = world.workflow(subjects=3)
+    parameters = {"workflow": workflow.pk, "volunteer": 1, "pivot": 0.5, "below": 1000, "count": 1}
+    sql = selection.WINDOW.replace("{not_excluded}", "true")
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Three rows are always scanned; what matters is that the index can serve each part.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_sort = off")
+            cursor.execute(f"EXPLAIN {sql}", parameters)
+        else:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    assert plan.count("selection_queue") >= 4, plan
+    assert f"SCAN {selection.PROGRESS}" not in plan, plan
+    assert f"Seq Scan on {selection.PROGRESS}" not in plan, plan
