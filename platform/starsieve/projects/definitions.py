@@ -119,7 +119,7 @@ def parse_definition(data: Any) -> WorkflowDefinition:
     problems = Problems()
     if not isinstance(data, dict):
         raise DefinitionError([("definition", "must be an object")])
-    problems.unknown_fields(data, FIELDS, "definition")
+    problems.unknown_fields(data, FIELDS, "")
     tasks = _read_tasks(data.get("tasks"), problems)
     first = data.get("first")
     # A task with a fault of its own is named all the same: one mistake gives one message.

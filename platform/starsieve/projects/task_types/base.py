@@ -96,10 +96,8 @@ class Problems:
 
     def unknown_fields(self, data: dict[str, Any], known: Sequence[str], place: str) -> None:
         for name in sorted(set(data) - set(known)):
-            self.add(
-                f"{place}.{name}" if SLUG.match(name) and len(name) <= 60 else place,
-                f"{shown(name)} is not a known field; known here: {', '.join(sorted(known))}",
-            )
+            where = f"{place}.{name}".lstrip(".") if SLUG.match(name) and len(name) <= 60 else place or "definition"
+            self.add(where, f"{shown(name)} is not a known field; known here: {', '.join(sorted(known))}")
 
 
 class ValueProblem(ValueError):
