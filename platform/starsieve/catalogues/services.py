@@ -210,6 +210,7 @@ def refresh_disagreement(*, workflow: Workflow, at_most: int = 10_000) -> int:
         .select_related("subject", "tallied_version")
         .order_by("pk")
     )
+    SubjectDisagreement.objects.filter(workflow=workflow, progress__classification_count=0).delete()
     written = last = 0
     while written < at_most and (chunk := list(due.filter(pk__gt=last)[:ROWS_AT_ONCE])):
         rows = [

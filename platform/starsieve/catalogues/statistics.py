@@ -5,6 +5,7 @@ sample of a large one (`pivot` is a uniform random number fixed at a subject's a
 sample); they are cached until the classifications have grown by half a percent.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
@@ -23,7 +24,7 @@ from classify.models import Classification, SubjectProgress
 from classify.reducers import REDUCERS
 from classify.reducers.grade import COLUMNS
 from classify.versions import counts_towards, definition_of
-from ml_worker.models import ModelVersion, Prediction
+from ml_worker.models import JobState, ModelVersion, PrefilterBatch
 from starsieve.catalogues.freezing import models_in_use
 from starsieve.projects.models import Workflow, WorkflowVersion
 from starsieve.projects.task_types import BoxesTask, GradeTask, MultipleTask, SingleTask, Task
@@ -35,6 +36,7 @@ SAMPLE_WITH_BOXES = 2_000  # marks take more room and time than counts
 DAYS = 30
 REFRESHES = 200  # a cached distribution is renewed when 1/200 more classifications have come
 CACHE_SECONDS = 24 * 60 * 60
+VERSION = re.compile(r"[0-9-]{1,150}\Z")
 
 
 @dataclass(frozen=True)
@@ -103,20 +105,28 @@ def statistics_of(workflow: Workflow, current: WorkflowVersion, progress: Progre
     """The workflow's distributions, from the cache where nothing (much) has changed."""
     step = max(1, progress.n_classifications // REFRESHES)
     model_ids = models_in_use(workflow)
-    newest_score = Prediction.objects.filter(model__in=model_ids[:1]).aggregate(newest=Max("id"))["newest"] or 0
+    newest_batch = PrefilterBatch.objects.filter(workflow=workflow, state=JobState.DONE).aggregate(newest=Max("id"))
     version = "-".join(
         str(part)
         for part in (
             workflow.pk, current.pk, progress.last_classification_id // step, step, progress.n_touched,
-            progress.n_held, progress.n_control, newest_score,
+            progress.n_held, progress.n_control, newest_batch["newest"] or 0,
         )
     )  # fmt: skip
-    stored = cache.get(f"statistics:{version}")
+    stored = stored_statistics(workflow, version)
     if stored is not None:
-        return from_plain(stored)
+        return stored
     statistics = _compute(workflow, current, progress, version, model_ids)
     cache.set(f"statistics:{version}", asdict(statistics), CACHE_SECONDS)
     return statistics
+
+
+def stored_statistics(workflow: Workflow, version: str) -> WorkflowStatistics | None:
+    """What is in the cache under a version that a page was made from; no query. Other texts are under none."""
+    if not VERSION.match(version) or not version.startswith(f"{workflow.pk}-"):
+        return None
+    stored = cache.get(f"statistics:{version}")
+    return None if stored is None else from_plain(stored)
 
 
 def from_plain(stored: dict[str, Any]) -> WorkflowStatistics:

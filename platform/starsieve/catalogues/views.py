@@ -21,7 +21,7 @@ from starsieve.catalogues.freezing import models_in_use
 from starsieve.catalogues.models import Release
 from starsieve.catalogues.plots import plots_of
 from starsieve.catalogues.release_settings import SettingsProblem
-from starsieve.catalogues.statistics import progress_of, statistics_of
+from starsieve.catalogues.statistics import progress_of, statistics_of, stored_statistics
 from starsieve.catalogues.subject_table import SORTS, STATES, Wanted, scores_of, subject_page
 from starsieve.catalogues.subject_view import frames_on_page, task_results
 from starsieve.catalogues.svg import Theme
@@ -59,14 +59,14 @@ def plot(request: HttpRequest, slug: str, workflow_id: int, name: str) -> HttpRe
     """One plot as a picture, in the colours of ?theme=dark or light. The page's ?v= changes with the numbers."""
     workflow, _ = workflow_for(request.user, workflow_id, Action.SEE_RESULTS, slug=slug)
     current = current_version(workflow)
-    statistics = statistics_of(workflow, current, progress_of(workflow))
+    asked_for = request.GET.get("v", "")
+    statistics = stored_statistics(workflow, asked_for) or statistics_of(workflow, current, progress_of(workflow))
     found = next((plot for plot in plots_of(statistics, current.parsed) if plot.name == name), None)
     if found is None:
         raise Http404("There is no such plot.")
     theme: Theme = "light" if request.GET.get("theme") == "light" else "dark"
     response = HttpResponse(found.svg(theme), content_type="image/svg+xml")
-    is_current = request.GET.get("v") == statistics.version
-    patch_cache_control(response, private=True, max_age=PLOT_SECONDS if is_current else 0)
+    patch_cache_control(response, private=True, max_age=PLOT_SECONDS if asked_for == statistics.version else 0)
     return response
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.cache import cache
+from django.test import Client
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 TREE = {
@@ -171,3 +172,16 @@ def file_bytes() -> Callable[[Any], dict[str, bytes]]:
         return {path.name: path.read_bytes() for path in Path(release_folder(release)).iterdir()}
 
     return read
+
+
+@pytest.fixture
+def download(client: Client) -> Callable[..., Any]:
+    """download(address) → the answer, read to its end: its file is closed, the bytes are in `.body`."""
+
+    def get(address: str, **options: Any) -> Any:
+        answer = client.get(address, **options)
+        answer.body = b"".join(answer) if answer.streaming else answer.content
+        answer.close()
+        return answer
+
+    return get
