@@ -1,5 +1,9 @@
 """Pages."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from classify import views
+
+urlpatterns = [
+    path("projects/<slug:slug>/classify/<int:workflow_id>/", views.classify, name="classify"),
+]

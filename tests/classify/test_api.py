@@ -178,7 +178,8 @@ def test_the_subjects_id_may_come_back_as_text(world: Any, submit: Any, make_bod
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("id", None), ("id", "7"), ("id", 7.5), ("id", []), ("id", "x" * 36), ("id", 7), ("id", "{12345678-1234-5678-1234-56781234}"),
+        ("id", None), ("id", "7"), ("id", 7.5), ("id", []), ("id", "x" * 36), ("id", 7),
+        ("id", "{12345678-1234-5678-1234-56781234}"),
         ("subject", None), ("subject", True), ("subject", "S0"), ("subject", 1.0), ("subject", -1), ("subject", 10**18),
         ("subject", 10**30), ("subject", "9" * 40), ("subject", {}), ("subject", "١"),
         ("workflow_version", None), ("workflow_version", "7.7"), ("workflow_version", 1.1), ("workflow_version", ""),

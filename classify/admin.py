@@ -1,0 +1,55 @@
+"""The admin site shows this room's rows and changes none: truth is never edited, the rest is derived from it."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own is not subscriptable when it runs
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Classification)
+class ClassificationAdmin(ReadOnlyAdmin):
+    list_display = ["id", "workflow", "workflow_version", "subject", "volunteer", "created_at", "after_retirement"]
+    list_filter = ["workflow", "after_retirement"]
+    list_select_related = ["workflow", "workflow_version", "subject", "volunteer"]
+    search_fields = ["=client_id", "=subject__name"]
+
+
+@admin.register(SubjectProgress)
+class SubjectProgressAdmin(ReadOnlyAdmin):
+    list_display = [
+        "id", "workflow", "subject", "bucket", "is_held", "is_control", "classification_count", "retired_at",
+        "retirement_reason",
+    ]  # fmt: skip
+    list_filter = ["workflow", "is_held", "is_control", "retirement_reason"]
+    list_select_related = ["workflow", "subject"]
+    search_fields = ["=subject__name"]
+
+
+@admin.register(GoldStandard)
+class GoldStandardAdmin(ReadOnlyAdmin):
+    list_display = ["id", "workflow", "subject", "task", "source", "give_feedback"]
+    list_filter = ["workflow", "source"]
+    list_select_related = ["workflow", "subject"]
+    search_fields = ["=subject__name"]
+
+
+@admin.register(Volunteer)
+class VolunteerAdmin(ReadOnlyAdmin):
+    list_display = ["id", "user", "merged_into", "created_at"]
+    list_select_related = ["user", "merged_into"]
+    search_fields = ["=user__username"]
