@@ -64,8 +64,8 @@ class PrefilterBatchQuerySet(models.QuerySet["PrefilterBatch"]):
         return self.filter(state__in=UNFINISHED)
 
     def with_progress(self) -> Self:
-        """Each batch with the sums over its shards: n_subjects, n_scored, n_unreadable, n_shards, n_done, n_failed."""
-        return self.annotate(
+        """Newest first, each with its shards' sums: n_subjects, n_scored, n_unreadable, n_shards, n_done, n_failed."""
+        return self.order_by("-pk").annotate(
             n_subjects=Coalesce(Sum("shards__n_subjects"), 0),
             n_scored=Coalesce(Sum("shards__n_scored"), 0),
             n_unreadable=Coalesce(Sum("shards__n_unreadable"), 0),

@@ -6,7 +6,7 @@ const LONGEST_WAIT = 15000;
 const LABELS = { pending: "Waiting", running: "Running", done: "Done", failed: "Failed", cancelled: "Cancelled" };
 const BADGES = { running: "badge-info", done: "badge-ok", failed: "badge-bad", cancelled: "badge-warn" };
 
-const page = document.getElementById("prefilter-batch");
+const bar = document.getElementById("batch-progress");
 const number = new Intl.NumberFormat("en");
 let shown = "";
 
@@ -24,7 +24,7 @@ function badge(state) {
 }
 
 function showShard(shard) {
-  const row = page.querySelector(`[data-shard="${shard.index}"]`);
+  const row = document.querySelector(`[data-shard="${shard.index}"]`);
   if (!row) return;
   const cell = row.querySelector('[data-field="state"]');
   if (cell.firstElementChild?.dataset.state !== shard.state) cell.replaceChildren(badge(shard.state));
@@ -35,7 +35,7 @@ function showShard(shard) {
 }
 
 function showHistogram(counts) {
-  const image = page.querySelector('[data-field="histogram"]');
+  const image = document.querySelector('[data-field="histogram"]');
   const now = counts.join();
   if (shown === now) return;
   shown = now;
@@ -45,11 +45,11 @@ function showHistogram(counts) {
 }
 
 function show(batch) {
-  const stats = page.querySelector(".stats");
+  if (batch.state !== "pending") document.getElementById("batch-waiting")?.remove();
+  const stats = document.getElementById("batch-stats");
   setText(stats, "state", LABELS[batch.state] ?? batch.state);
   setText(stats, "n_done", number.format(batch.progress.n_done));
   setText(stats, "n_unreadable", number.format(batch.progress.n_unreadable));
-  const bar = page.querySelector("#batch-progress");
   bar.querySelector("progress").value = batch.progress.n_scored;
   setText(bar, "n_scored", number.format(batch.progress.n_scored));
   batch.shards.forEach(showShard);
@@ -59,7 +59,7 @@ function show(batch) {
 /** Ask, show, ask again: every second while something moves, more and more rarely when nothing does or no answer comes. */
 async function watch(wait, before) {
   try {
-    const batch = await getJson(page.dataset.url);
+    const batch = await getJson(bar.dataset.url);
     if (batch.finished_at) {
       location.reload();
       return;
@@ -77,4 +77,4 @@ function again(wait, before) {
   setTimeout(() => watch(wait, before), wait);
 }
 
-if (page && page.dataset.finished === "false") again(SHORTEST_WAIT, "");
+if (bar && bar.dataset.finished === "false") again(SHORTEST_WAIT, "");
