@@ -37,7 +37,7 @@ export function showOutbox({ pending, refused, foreign, trouble }, { urls, onFor
   const parts = [];
   if (trouble) parts.push(troubleLine(trouble, pending, urls));
   if (refused.length > 0) parts.push(refusedLine(refused, onForget));
-  if (foreign > 0) parts.push(h("p", {}, `${count(foreign, "answer")} of another account wait for its next sign-in.`));
+  if (foreign > 0) parts.push(h("p", {}, `${count(foreign, "answer")} of another account kept here until its next sign-in.`));
   banner.replaceChildren(...parts);
   banner.hidden = parts.length === 0;
 }
@@ -45,9 +45,9 @@ export function showOutbox({ pending, refused, foreign, trouble }, { urls, onFor
 function troubleLine({ kind, detail }, pending, urls) {
   if (kind === "sign-in") {
     const link = h("a", { href: urls.login }, "Sign in again");
-    return h("p", {}, `Your sign-in has ended. ${count(pending, "answer")} wait here. `, link, " to send them.");
+    return h("p", {}, `Your sign-in has ended; ${count(pending, "answer")} kept here. `, link, " to send.");
   }
-  return h("p", {}, kind === "closed" ? `${detail} ${count(pending, "answer")} wait here.` : TROUBLES[kind]);
+  return h("p", {}, kind === "closed" ? `${detail} ${count(pending, "answer")} kept here.` : TROUBLES[kind]);
 }
 
 function refusedLine(refused, onForget) {

@@ -6,6 +6,7 @@ import { postJson } from "../http.js";
 const FIRST_WAIT = 2_000;
 const LONGEST_WAIT = 60_000;
 const ORPHANED_AFTER = 15_000; // another tab's entry that nobody has sent by then
+const TAB_KEY = "starsieve:tab";
 const REFUSED = new Set([400, 404, 405, 413, 415, 422]);
 
 export class Outbox extends EventTarget {
@@ -14,7 +15,7 @@ export class Outbox extends EventTarget {
     super();
     this.store = store;
     this.who = who;
-    this.tab = newUuid();
+    this.tab = tabName();
     this.wait = FIRST_WAIT;
     this.timer = null;
     this.isSending = false;
@@ -138,6 +139,17 @@ export class Outbox extends EventTarget {
   async tellAll() {
     this.channel?.postMessage("changed");
     await this.report();
+  }
+}
+
+/** A name for this tab that outlives a reload, so that a tab takes up its own entries at once. */
+function tabName() {
+  try {
+    const name = sessionStorage.getItem(TAB_KEY) ?? newUuid();
+    sessionStorage.setItem(TAB_KEY, name);
+    return name;
+  } catch {
+    return newUuid();
   }
 }
 

@@ -102,7 +102,7 @@ function example({ url, caption }) {
     h(
       "figure",
       {},
-      h("img", { src: url, alt: caption || "Example", loading: "lazy", width: 128, height: 128 }),
+      h("img", { src: url, alt: caption ? "" : "Example", loading: "lazy", width: 128, height: 128 }),
       caption ? h("figcaption", {}, caption) : null,
     ),
   );

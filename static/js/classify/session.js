@@ -137,6 +137,7 @@ export class Session {
   finish(reason) {
     this.current = null;
     this.panel.close();
+    this.viewer.clear();
     notices.showEnd(reason, this.classified);
   }
 }
