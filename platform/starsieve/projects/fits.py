@@ -1,13 +1,16 @@
 """FITS images: reading stamps from hostile files, turning them the way screens count, and their place on the sky."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from starsieve.projects.stamps import (
@@ -25,6 +28,14 @@ from starsieve.projects.stretches import compose_colour, stretch_band
 # Blue to red; a header's BANDS names planes by these letters.
 BAND_ORDER = "ugrizy"
 Wcs = dict[str, float | str]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without astropy's warnings: what it mends in a header is of no use to whoever reads the server's log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        yield
 
 
 def read_fits_stamp(data: bytes, *, stretch: str) -> Stamp:
@@ -52,7 +63,7 @@ def read_fits_stamp(data: bytes, *, stretch: str) -> Stamp:
 
 
 def _first_image(data: bytes) -> tuple[NDArray[Any], fits.Header]:
-    with fits.open(BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
+    with quiet(), fits.open(BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
         for hdu in hdus:
             shape = getattr(hdu, "shape", ())
             if hdu.is_image and len(shape) >= 2:
@@ -102,8 +113,7 @@ def _reddest_first(names: list[str]) -> tuple[int, int, int]:
 
 def read_wcs(header: fits.Header) -> WCS | None:
     """The celestial part of the header's world coordinates, if it has any that astropy can read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
+    with quiet():
         try:
             wcs = WCS(header).celestial
             return wcs if wcs.has_celestial else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from starsieve.projects.cutter import Mosaic
-from starsieve.projects.fits import read_wcs
+from starsieve.projects.fits import quiet, read_wcs
 from starsieve.projects.stamps import StampError
 
 
@@ -15,7 +15,8 @@ from starsieve.projects.stamps import StampError
 def open_mosaic(band: str, path: Path) -> Iterator[Mosaic]:
     """The first two-dimensional image of a FITS file. Raises StampError naming the file if there is none."""
     try:
-        hdus = fits.open(path, memmap=True, lazy_load_hdus=True)
+        with quiet():
+            hdus = fits.open(path, memmap=True, lazy_load_hdus=True)
     except OSError as error:
         raise StampError(f"{path}: cannot be read as FITS: {error}") from None
     with hdus:

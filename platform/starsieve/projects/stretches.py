@@ -82,6 +82,8 @@ def stretch_band(pixels: Pixels, stretch: str) -> NDArray[np.uint8]:
     else:
         black = sky.level - sky.noise
         white = max(_white(values), sky.level + 5 * sky.noise)
+    if white <= black:  # a source smaller than the percentile on a sky without noise
+        white = float(values[np.isfinite(values)].max())
     span = white - black
     scaled = np.clip((_filled(values, black) - black) / span, 0, 1) if span > 0 else np.zeros(values.shape)
     return _to_bytes(_curve(stretch, span / (3 * sky.noise) if sky.noise > 0 else 30.0)(scaled))
@@ -126,7 +128,7 @@ def compose_colour(bands: Sequence[Pixels], stretch: str) -> NDArray[np.uint8]:
     )
     brightest = light.max(axis=-1)
     noise = estimate_sky(light.mean(axis=-1)).noise
-    white = max(_white(brightest), 5 * noise)
+    white = max(_white(brightest), 5 * noise) or float(brightest.max())
     if white <= 0:
         return np.zeros(light.shape, dtype=np.uint8)
     curve = _curve(stretch, white / (3 * noise) if noise > 0 else 30.0)

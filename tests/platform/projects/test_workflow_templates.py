@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from starsieve.projects.definitions import parse_definition
 from starsieve.projects.workflow_templates import TEMPLATES, Template
 
