@@ -1,24 +1,9 @@
 """The admin site shows this room's rows and changes none: truth is never edited, the rest is derived from it."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own is not subscriptable when it runs
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from starsieve.projects.admin import ReadOnlyAdmin
 
 
 @admin.register(Classification)

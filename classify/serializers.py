@@ -64,6 +64,7 @@ class ReceiptSerializer(Fields):
 # --- In -----------------------------------------------------------------------------------------------------------
 
 
+@extend_schema_field({"type": "array", "items": {"type": "integer"}})
 class IdListField(serializers.Field[list[int], Any, list[int], Any]):
     """Comma-separated ids in a query."""
 
