@@ -52,13 +52,13 @@ def freeze_subjects(release: Release) -> int:
         reason=Case(When(retired_at__lte=release.frozen_at, then=F("retirement_reason")), default=Value("")),
         **score_annotations(models_in_use(release.workflow)),
     )
-    fields = ["release", "subject", "retirement_reason", "is_control", "ml_score", "ml_model"]
+    fields = ["release_id", "subject_id", "retirement_reason", "is_control", "ml_score", "ml_model_id"]
     rows = progress.order_by().values_list(
         "as_of_release", "subject_id", "reason", "is_control", "score", "score_model"
     )
     select, parameters = rows.query.sql_with_params()
     quote = connection.ops.quote_name
-    columns = ", ".join(quote(FrozenSubject._meta.get_field(name).column) for name in fields)
+    columns = ", ".join(map(quote, fields))
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {quote(FrozenSubject._meta.db_table)} ({columns}) {select}", parameters)
         return int(cursor.rowcount)

@@ -230,7 +230,7 @@ def _box_statistics(task: BoxesTask, states: list[Any]) -> TaskStatistics:
 def histogram(values: npt.NDArray[np.float64]) -> list[int]:
     """Counts in BINS equal bins over [0, 1]; a bin holds its lower edge, the last one 1 as well."""
     places = np.minimum((values[~np.isnan(values)] * BINS + 1e-9).astype(int), BINS - 1)
-    return np.bincount(places, minlength=BINS).tolist()
+    return [int(n) for n in np.bincount(places, minlength=BINS)]
 
 
 # --- Days and scores --------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class TidyClassifications:
 def answer_text(task: Task, value: Any) -> str:
     """The answer's key, keys joined by |, the grade, the text, or the boxes as JSON."""
     if isinstance(task, SingleTask):
-        return task.answers[value].key
+        return str(task.answers[value].key)
     if isinstance(task, MultipleTask):
         return "|".join(task.answers[index].key for index in value)
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

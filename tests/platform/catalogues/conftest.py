@@ -176,12 +176,11 @@ def file_bytes() -> Callable[[Any], dict[str, bytes]]:
 
 @pytest.fixture
 def download(client: Client) -> Callable[..., Any]:
-    """download(address) → the answer, read to its end: its file is closed, the bytes are in `.body`."""
+    """download(address) → the answer, read to its end, which closes its file; the bytes are in `.body`."""
 
     def get(address: str, **options: Any) -> Any:
         answer = client.get(address, **options)
         answer.body = b"".join(answer) if answer.streaming else answer.content
-        answer.close()
         return answer
 
     return get
