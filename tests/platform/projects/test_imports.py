@@ -1,0 +1,292 @@
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test.utils import CaptureQueriesContext
+
+from starsieve.projects.imports import ImportReport, RefusedRow, RowError, SubjectRow, import_subjects
+from starsieve.projects.manifests import read_manifest
+from starsieve.projects.models import Project, Subject, SubjectImport
+from starsieve.projects.services import create_subject_set
+from starsieve.projects.sources import ImageFolder
+from starsieve.projects.stamps import Picture, Stamp, StampError, open_picture
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    heard: list[Any] = []
+    monkeypatch.setattr("starsieve.projects.imports.announce_arrivals", heard.append)
+    return heard
+
+
+@pytest.fixture
+def load(project: Project, subject_set: Any, stamp_folder: Path, arrivals: Any) -> Callable[..., ImportReport]:
+    def run(manifest: str, **options: Any) -> ImportReport:
+        return import_subjects(
+            project=project,
+            subject_set=options.pop("into", subject_set),
+            rows=read_manifest(io.StringIO(manifest), json_lines=options.pop("json_lines", False)),
+            read_frame=ImageFolder(stamp_folder, stretch="asinh"),
+            **options,
+        )
+
+    return run
+
+
+def found(report: ImportReport) -> tuple[int, int, int]:
+    return report.created, report.unchanged, report.rejected
+
+
+MANIFEST = "name,image,ra,dec,mag,#truth,//source\na,a.png,150.1,2.2,19.5,lens,sim 3\nb,b.png,,,,,\n"
+
+
+def test_rows_become_subjects_with_frames_position_and_metadata(load: Any, arrivals: Any, subject_set: Any) -> None:
+    assert found(load(MANIFEST)) == (2, 0, 0)
+    a, b = Subject.objects.order_by("name")
+    assert (a.ra, a.dec, a.metadata) == (150.1, 2.2, {"mag": "19.5"})
+    assert a.hidden_metadata == {"truth": "lens", "source": "sim 3"}
+    assert [(frame["width"], frame["height"]) for frame in a.frames] == [(24, 20)]
+    assert (b.ra, b.dec, b.metadata, b.hidden_metadata) == (None, None, {}, {})
+    assert arrivals == [subject_set]
+
+
+def test_a_second_run_changes_nothing_but_tells_the_listeners_again(load: Any, arrivals: Any) -> None:
+    load(MANIFEST)
+    before = list(Subject.objects.values())
+    assert found(load(MANIFEST)) == (0, 2, 0)
+    assert list(Subject.objects.values()) == before
+    assert len(arrivals) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("a,a.png", "a,b.png", "frames"),
+        ("150.1", "150.2", "ra"),
+        ("19.5", "19.6", "metadata"),
+        ("lens", "no lens", "hidden metadata"),
+    ],
+)
+def test_a_name_with_other_content_is_refused_as_duplicate(load: Any, old: str, new: str, what: str) -> None:
+    load(MANIFEST)
+    report = load(MANIFEST.replace(old, new))
+    assert found(report) == (0, 1, 1)
+    (reject,) = report.rejects
+    assert (reject.row, reject.name, reject.column) == (2, "a", "name")
+    assert reject.message.startswith("duplicate")
+    assert f"other {what};" in reject.message
+
+
+def test_a_name_in_another_set_is_a_duplicate_too(load: Any, project: Project) -> None:
+    load(MANIFEST)
+    other, _ = create_subject_set(project=project, name="Other")
+    assert "subject set" in load(MANIFEST, into=other).rejects[0].message
+
+
+def test_a_repeat_within_the_file_is_unchanged_or_refused(load: Any) -> None:
+    report = load("name,image\na,a.png\na,a.png\na,b.png\n")
+    assert found(report) == (1, 1, 1)
+    assert report.rejects[0].row == 4
+    assert "row 2 has a subject of this name" in report.rejects[0].message
+
+
+def test_a_bad_row_costs_only_itself(load: Any, stamp_folder: Path) -> None:
+    rows = [
+        "good,a.png,1,2,",
+        ",a.png,1,2,",
+        f"{'x' * 201},a.png,1,2,",
+        "a\x07b,a.png,1,2,",
+        "broken,broken.png,1,2,",
+        "absent,absent.png,1,2,",
+        "none,,1,2,",
+        "up,../outside.png,1,2,",
+        "root,/etc/passwd,1,2,",
+        "url,https://example.org/a.png,1,2,",
+        "kind,manifest.csv,1,2,",
+        "ra,a.png,361,2,",
+        "dec,a.png,1,-91,",
+        "nan,a.png,nan,2,",
+        "half,a.png,1,,",
+        "words,a.png,one,2,",
+        "cells,a.png",
+        "surrogate,a.png,1,2,\udcff",
+        "nul,a.png,1,2,a\x00b",
+        f"long,a.png,1,2,{'x' * 30_000}",
+        "last,b.png,1,2,",
+    ]
+    seen: list[Any] = []
+    report = load("name,image,ra,dec,note\n" + "\n".join(rows) + "\n", on_reject=seen.append)
+    assert (report.created, report.rejected) == (2, 19)
+    assert sorted(Subject.objects.values_list("name", flat=True)) == ["good", "last"]
+    assert seen == report.rejects
+    # What no row that was read can say comes first, in the order of the file within each batch.
+    why = {reject.row: (reject.column, reject.message) for reject in report.rejects}
+    expected = {
+        3: ("name", "is empty"), 4: ("name", "longer than 200"), 5: ("name", "cannot be shown"),
+        6: ("image", "“broken.png” is broken"), 7: ("image", "“absent.png” is not there"), 8: ("image", "no picture"),
+        9: ("image", "is refused"), 10: ("image", "is refused"), 11: ("image", "is refused"),
+        12: ("image", "neither picture nor FITS|not there"), 13: ("ra", "between 0 and 360"),
+        14: ("dec", "between -90"),
+        15: ("ra", "between 0 and 360"), 16: ("dec", "is missing"), 17: ("ra", "must be a number, not 'one'"),
+        18: ("", "has 2 cells, the heading has 5"), 19: ("note", "cannot be stored"), 20: ("note", "cannot be stored"),
+        21: ("", "at most 20,000"),
+    }  # fmt: skip
+    assert set(why) == set(expected)
+    for row, (column, words) in expected.items():
+        assert why[row][0] == column, row
+        assert any(word in why[row][1] for word in words.split("|")), (row, why[row])
+
+
+def test_several_pictures_make_several_frames_in_order(load: Any) -> None:
+    load("name,image,image_10,image_2,frames\na,a.png,c.jpg,b.png,a.png;b.png\n")
+    assert [frame["path"][-3:] for frame in Subject.objects.get().frames] == ["png", "png", "jpg", "png", "png"]
+
+
+def test_too_many_frames_are_refused(load: Any) -> None:
+    assert "1 to 20" in load(f"name,frames\na,{';'.join(['a.png'] * 21)}\n").rejects[0].message
+
+
+def test_json_lines_keep_their_types(load: Any) -> None:
+    lines = (
+        '{"name": "a", "frames": ["a.png", "b.png"], "ra": 1.5, "dec": -2, "z": 0.3, "tags": ["x"], "#truth": 1}\n'
+        "\n"
+        '{"name": 7, "image": "a.png"}\n'
+        '{"name": "b", "name": "c", "image": "a.png"}\n'
+        "[1]\n"
+        "{\n"
+        '{"name": "d", "image": 5}\n'
+        '{"name": ["e"], "image": "a.png"}\n'
+        '{"name": "f", "image": "a.png", "ra": true, "dec": 1}\n'
+        '{"name": "g", "frames": {"a": 1}}\n'
+        '{"name": "h", "image": "a.png", "z": 1e999}\n'
+    )
+    report = load(lines, json_lines=True)
+    assert (report.created, report.rejected) == (2, 8)
+    a = Subject.objects.get(name="a")
+    assert (a.metadata, a.hidden_metadata, a.ra) == ({"z": 0.3, "tags": ["x"]}, {"truth": 1}, 1.5)
+    assert sorted(reject.row for reject in report.rejects) == [4, 5, 6, 7, 8, 9, 10, 11]
+
+
+def test_a_dry_run_finds_everything_and_writes_nothing(load: Any, arrivals: Any, settings: Any) -> None:
+    load("name,image\nold,a.png\n")
+    files = set(Path(settings.MEDIA_ROOT).rglob("*.png"))
+    imports = SubjectImport.objects.count()
+    n = 600  # the repeats come in another batch
+    rows = "".join(f"s{i},b.png\n" for i in range(n))
+    report = load(f"name,image\nold,a.png\nbad,broken.png\n{rows}s0,b.png\ns1,a.png\n", dry_run=True)
+    assert found(report) == (n, 2, 2)
+    assert Subject.objects.count() == 1
+    assert set(Path(settings.MEDIA_ROOT).rglob("*.png")) == files
+    assert (SubjectImport.objects.count(), len(arrivals)) == (imports, 1)
+
+
+def rows_of(n: int) -> Iterable[SubjectRow]:
+    return (SubjectRow(i + 2, f"s{i}", (("image", "same"),)) for i in range(n))
+
+
+def test_statements_grow_with_batches_and_not_with_rows(
+    project: Project, subject_set: Any, make_png: Any, arrivals: Any
+) -> None:
+    from django.db import connection
+
+    stamp = Stamp((Picture(open_picture(make_png())),))
+
+    def statements(n: int, prefix: str) -> int:
+        rows = (SubjectRow(row.number, prefix + row.name, row.frames) for row in rows_of(n))
+        with CaptureQueriesContext(connection) as queries:
+            import_subjects(project=project, subject_set=subject_set, rows=rows, read_frame=lambda _: stamp)
+        return len(queries)
+
+    # SQLite's limit of variables splits the INSERT of one batch.
+    assert statements(400, "a") <= statements(5, "b") + 6
+    assert statements(1500, "c") <= 3 * statements(400, "d")
+
+
+def test_progress_counts_every_row(project: Project, subject_set: Any, make_png: Any, arrivals: Any) -> None:
+    stamp = Stamp((Picture(open_picture(make_png())),))
+    steps: list[int] = []
+    import_subjects(
+        project=project, subject_set=subject_set, rows=rows_of(1201), read_frame=lambda _: stamp,
+        on_progress=steps.append,
+    )  # fmt: skip
+    assert steps == [500, 500, 201]
+
+
+def test_what_was_stored_stays_when_an_import_is_interrupted(
+    project: Project, subject_set: Any, make_png: Any, arrivals: Any
+) -> None:
+    stamp = Stamp((Picture(open_picture(make_png())),))
+
+    def breaking() -> Iterable[SubjectRow]:
+        yield from rows_of(700)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_subjects(project=project, subject_set=subject_set, rows=breaking(), read_frame=lambda _: stamp)
+    assert Subject.objects.count() == 500
+    assert arrivals == [subject_set]
+    report = import_subjects(project=project, subject_set=subject_set, rows=rows_of(700), read_frame=lambda _: stamp)
+    assert found(report) == (200, 500, 0)
+
+
+def test_a_name_that_another_import_takes_meanwhile_is_compared(
+    project: Project, subject_set: Any, make_png: Any, arrivals: Any
+) -> None:
+    mine, other = (Stamp((Picture(open_picture(make_png(level=level))),)) for level in (1, 2))
+
+    def read(reference: str) -> Stamp:
+        if reference == "last":  # the other one is faster
+            for name, stamp in (("same", mine), ("taken", other)):
+                import_subjects(
+                    project=project, subject_set=subject_set, rows=[SubjectRow(2, name, (("image", ""),))],
+                    read_frame=lambda _, stamp=stamp: stamp,
+                )  # fmt: skip
+        return mine
+
+    rows = [SubjectRow(i, name, (("image", name),)) for i, name in enumerate(["same", "taken", "last"], start=2)]
+    report = import_subjects(project=project, subject_set=subject_set, rows=rows, read_frame=read)
+    assert found(report) == (1, 1, 1)
+    assert "other frames" in report.rejects[0].message
+    assert Subject.objects.count() == 3
+
+
+def test_the_report_is_kept_with_its_first_rejects(
+    project: Project, subject_set: Any, owner: Any, arrivals: Any
+) -> None:
+    def refuse(_: Any) -> Stamp:
+        raise StampError("is not there")
+
+    report = import_subjects(
+        project=project, subject_set=subject_set, rows=rows_of(1100), read_frame=refuse, source="field.csv", user=owner
+    )
+    assert (report.rejected, len(report.rejects)) == (1100, 1000)
+    kept = SubjectImport.objects.get()
+    assert (kept.source, kept.created_by, kept.rejected_count) == ("field.csv", owner, 1100)
+    assert kept.rejects[0] == {"row": 2, "name": "s0", "column": "image", "message": "is not there"}
+
+
+def test_a_reject_with_bytes_that_cannot_be_stored_is_stored_legibly(
+    project: Project, subject_set: Any, arrivals: Any
+) -> None:
+    row = RefusedRow(2, "a\udcff\x00", RowError("\udcff", "\ud800"))
+    import_subjects(project=project, subject_set=subject_set, rows=[row], read_frame=lambda _: Stamp(()))
+    assert SubjectImport.objects.get().rejects == [{"row": 2, "name": "a?�", "column": "?", "message": "?"}]
+
+
+def test_a_set_of_another_project_is_a_mistake_of_the_caller(project: Project, owner: Any) -> None:
+    from starsieve.projects.services import create_project
+
+    other = create_project(title="O", slug="o", summary="S", template="gz2", owner=owner)
+    foreign, _ = create_subject_set(project=other, name="F")
+    with pytest.raises(ValueError, match="another project"):
+        import_subjects(project=project, subject_set=foreign, rows=[], read_frame=lambda _: Stamp(()))
+
+
+def test_simulated_sets_hold_simulated_subjects(load: Any, project: Project) -> None:
+    simulated, _ = create_subject_set(project=project, name="Painted", origin="simulated")
+    load("name,image\na,a.png\n", into=simulated)
+    assert Subject.objects.get().origin == "simulated"
