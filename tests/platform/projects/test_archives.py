@@ -102,7 +102,7 @@ def test_a_member_that_lies_about_its_size_is_stopped_while_unpacking(
     data[entry + 24 : entry + 28] = struct.pack("<I", 10)  # the directory's uncompressed size
     with (
         open_archive(io.BytesIO(bytes(data)), stretch="asinh") as images,
-        pytest.raises(StampError, match="unpack|PNG"),
+        pytest.raises(StampError, match=r"unpack|PNG"),
     ):
         images("a.png")
 
