@@ -88,11 +88,11 @@ def cluster_boxes(
 ) -> BoxClusters:
     """Group the marks on one subject into consensus boxes.
 
-    Repeatedly: take the mark with the most distinct volunteers within `iou_threshold` of it (itself
-    included; the largest summed IoU among equals); move to the median box of those marks and gather again, if
-    that does not lose volunteers; keep the nearest mark of each volunteer; average. It ends when no mark is
-    backed by ``min_fraction * n_seen`` volunteers. Marks are put in an order of their own first, so the
-    result does not depend on the order of the rows.
+    Repeatedly: take the mark with the most distinct volunteers within `iou_threshold` of it (itself included;
+    among equals the most central one, by its summed IoU with all marks near it); move to the median box of those
+    marks and gather again, if that does not lose volunteers; keep the nearest mark of each volunteer; average. It
+    ends when no mark is backed by ``min_fraction * n_seen`` volunteers. Marks are put in an order of their own
+    first, so the result does not depend on the order of the rows.
 
     Parameters
     ----------
@@ -283,14 +283,13 @@ def _greedy_groups(marks: FloatArray, volunteer: IntArray, threshold: float, nee
         if support.max() < needed:
             break
         best = np.flatnonzero(support == support.max())
-        # Rounded, so that marks which are equally central stay equal after the subtractions below.
+        # Rounded, so that marks which are equally central are so in floating point too.
         seed = int(best[closeness[best].round(9).argmax()])
         group = _gather(marks, iou[seed], near[seed] & free, codes, threshold, free)
         groups.append(group)
         free[group] = False
         for mark in group:
             reach[:, codes[mark]] -= near[:, mark]
-            closeness -= np.where(near[:, mark], iou[:, mark], 0.0)
     return groups
 
 

@@ -235,6 +235,13 @@ def test_ids_and_answers_of_rows_set_aside_leave_no_trace(tmp_path):
         assert [row["subject_id"] for row in csv.DictReader(file)] == ["1"]
 
 
+def test_an_answer_that_only_a_bad_row_gives_is_no_answer(tmp_path):
+    (tmp_path / "in.csv").write_text(GOOD + "s1,,maybe\n")
+    paths = [str(tmp_path / name) for name in ("in.csv", "out.csv", "bad.csv")]
+    assert main(["votes", paths[0], "-o", paths[1], "--skip-bad", paths[2]]) == 0
+    assert "maybe" not in (tmp_path / "out.csv").read_text()
+
+
 def test_without_bad_rows_the_file_for_them_holds_only_its_header(tmp_path):
     (tmp_path / "in.csv").write_text(GOOD)
     paths = [str(tmp_path / name) for name in ("in.csv", "out.csv", "bad.csv")]

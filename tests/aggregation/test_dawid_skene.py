@@ -101,6 +101,11 @@ def test_one_coin_recovers_the_skills():
     assert (result.answer == truth).mean() > 0.98
 
 
+def test_one_coin_takes_every_answer_for_equally_common(crowd_of):
+    crowd = crowd_of(prior=[0.8, 0.1, 0.1])
+    assert one_coin(crowd.subject, crowd.volunteer, crowd.answer).prior.tolist() == [1 / 3] * 3
+
+
 def test_one_coin_spreads_errors_evenly(crowd):
     confusion = one_coin(crowd.subject, crowd.volunteer, crowd.answer).confusion
     np.testing.assert_allclose(confusion.sum(axis=2), 1.0)
@@ -135,9 +140,20 @@ def test_gold_chosen_from_a_rare_class_does_not_move_the_prior(crowd_of):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_all_subjects_gold(model, crowd):
+def test_with_gold_everywhere_the_likelihood_is_that_of_the_votes_given_the_truth(model, crowd):
     result = model(crowd.subject, crowd.volunteer, crowd.answer, gold=crowd.truth)
     np.testing.assert_array_equal(result.answer, crowd.truth)
+    said = result.confusion[crowd.volunteer, crowd.truth[crowd.subject], crowd.answer]
+    assert result.log_likelihood == pytest.approx(np.log(said).sum())
+
+
+def test_the_likelihood_never_falls_with_gold(crowd):
+    gold = np.where(np.arange(300) < 60, crowd.truth, -1)
+    votes = (crowd.subject, crowd.volunteer, crowd.answer)
+    steps = [
+        dawid_skene(*votes, gold=gold, smoothing=0, max_iterations=n, tolerance=0).log_likelihood for n in range(1, 10)
+    ]
+    assert np.all(np.diff(steps) > -1e-9)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,12 @@ def slow_reference(subject, volunteer, answer, n_options, passes=3):
 
 
 def test_it_equals_the_slow_reference(crowd_of):
-    crowd = crowd_of(n_subjects=12, n_volunteers=7, per_subject=4, diagonal=(0.1, 0.9), seed=5)
-    options = [3] * 12
-    posterior, weight = slow_reference(crowd.subject, crowd.volunteer, crowd.answer, options)
-    result = weighted_votes(crowd.subject, crowd.volunteer, crowd.answer, 3, n_options=options)
+    crowd = crowd_of(n_subjects=12, n_volunteers=7, n_answers=2, per_subject=5, diagonal=(0.7, 0.9), seed=5)
+    answer = np.where(crowd.volunteer < 2, 1 - crowd.answer, crowd.answer)
+    options = [2] * 12
+    posterior, weight = slow_reference(crowd.subject, crowd.volunteer, answer, options)
+    result = weighted_votes(crowd.subject, crowd.volunteer, answer, 2, n_options=options)
+    assert result.weight.min() < 0.5
     np.testing.assert_allclose(result.posterior, posterior, rtol=1e-12)
     np.testing.assert_allclose([result.weight[v] for v in weight], list(weight.values()), rtol=1e-12)
 
