@@ -8,8 +8,9 @@ from starsieve.catalogues.svg import PALETTES, WIDTH, Drawing, Palette, Theme, c
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, MultipleTask, SingleTask, Task
 
-LEFT, RIGHT, TOP, BOTTOM = 52, 16, 34, 44
-PLOT_HEIGHT = 260
+LEFT, RIGHT, TOP, BOTTOM = 44, 14, 22, 42
+PLOT_HEIGHT = 218
+ROW_HEIGHT = 40
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Plot:
     def svg(self, theme: Theme) -> str:
         palette = PALETTES[theme]
         drawing = Drawing(self.height, f"{self.title}. {self.alt}", palette)
-        drawing.text(LEFT, 18, self.title, size=14, weight=600)
         self.draw(drawing, palette)
         return drawing.svg()
 
@@ -52,9 +52,9 @@ def plots_of(statistics: WorkflowStatistics, definition: WorkflowDefinition) -> 
 def task_plots(task: Task, numbers: TaskStatistics) -> list[Plot]:
     if isinstance(task, SingleTask | MultipleTask):
         labels = [answer.label for answer in task.answers]
-        return [_fractions(task, numbers, labels), _agreement(task, numbers)]
+        return [_fractions(task, numbers, labels)]
     if isinstance(task, GradeTask):
-        return [_grades(task, numbers), _fractions(task, numbers, list(task.labels)), _agreement(task, numbers)]
+        return [_grades(task, numbers), _fractions(task, numbers, list(task.labels))]
     if isinstance(task, BoxesTask):
         return [_clumps(task, numbers), _clump_support(task, numbers)]
     return []
@@ -80,62 +80,68 @@ def _per_day(statistics: WorkflowStatistics) -> Plot:
 
 # --- Questions --------------------------------------------------------------------------------------------------
 def _fractions(task: Task, numbers: TaskStatistics, labels: Sequence[str]) -> Plot:
-    row_height = 46
     shares = [f"{label} {share:.0%}" for label, share in zip(labels, numbers.mean_fractions, strict=True)]
+    half = sum(numbers.agreement[BINS // 2 :]) / sum(numbers.agreement)
     return Plot(
         name=f"{task.key}-fractions",
-        title=shorten(task.question, 78),
-        caption="How the subjects spread over the vote fraction of each answer (0 at the left, 1 at the right; heights "
-        "on a square-root scale); the line and the number are the mean.",
-        alt=f"Mean vote fractions over {numbers.n_subjects:,} subjects: {', '.join(shares)}.",
-        headers=("Answer", "Mean fraction", *(f"{low / 4:.2f}–{(low + 1) / 4:.2f}" for low in range(4))),
+        title=task.question,
+        caption=f"{numbers.n_subjects:,} subject{'s' if numbers.n_subjects != 1 else ''} with at least one answer.",
+        alt=f"Mean vote fractions over {numbers.n_subjects:,} subjects: {', '.join(shares)}. "
+        f"{half:.0%} have an agreement of at least one half.",
+        headers=("Answer", "Mean", *(f"{low / 4:.2f}–{(low + 1) / 4:.2f}" for low in range(4))),
         rows=tuple(
-            (label, f"{share:.3f}", *(f"{sum(bins[i * 5 : i * 5 + 5]):,}" for i in range(4)))
-            for label, share, bins in zip(labels, numbers.mean_fractions, numbers.histograms, strict=True)
+            (row.label, f"{row.mean:.3f}" if row.mean is not None else "",
+             *(f"{sum(row.bins[i * 5 : i * 5 + 5]):,}" for i in range(4)))
+            for row in _fraction_rows(numbers, labels)
         ),
-        height=TOP + row_height * len(labels) + 30,
-        draw=lambda drawing, palette: _draw_fractions(drawing, palette, numbers, labels, row_height),
-    )
+        height=ROW_HEIGHT * (len(labels) + 1) + 40,
+        draw=lambda drawing, palette: _draw_fractions(drawing, palette, _fraction_rows(numbers, labels)),
+    )  # fmt: skip
 
 
-def _draw_fractions(
-    drawing: Drawing, palette: Palette, numbers: TaskStatistics, labels: Sequence[str], row_height: float
-) -> None:
-    left, right = 190.0, WIDTH - 60.0
-    step = (right - left) / BINS
-    tallest = max(max(bins) for bins in numbers.histograms) ** 0.5 or 1
-    bottom = TOP + row_height * len(labels)
+@dataclass(frozen=True)
+class FractionRow:
+    label: str
+    bins: Sequence[int]
+    mean: float | None
+
+
+def _fraction_rows(numbers: TaskStatistics, labels: Sequence[str]) -> list[FractionRow]:
+    answers = zip(labels, numbers.histograms, numbers.mean_fractions, strict=True)
+    return [*(FractionRow(*answer) for answer in answers), FractionRow("Agreement", numbers.agreement, None)]
+
+
+def _draw_fractions(drawing: Drawing, palette: Palette, rows: Sequence[FractionRow]) -> None:
+    left, right, top = 152.0, WIDTH - 52.0, 6.0
+    tallest = max(max(row.bins) for row in rows) ** 0.5 or 1
+    gap = 8  # sets the agreement apart from the answers
+    bottom = top + ROW_HEIGHT * len(rows) + gap
     for quarter in range(5):
         x = left + (right - left) * quarter / 4
-        drawing.line(x, TOP, x, bottom, palette.grid)
+        drawing.line(x, top, x, bottom, palette.grid)
         drawing.text(x, bottom + 18, f"{quarter / 4:g}", anchor="middle", size=11, fill=palette.faint)
-    for i, (label, bins, mean) in enumerate(zip(labels, numbers.histograms, numbers.mean_fractions, strict=True)):
-        base = TOP + row_height * (i + 1)
-        colour = palette.series[i % len(palette.series)]
-        drawing.text(left - 12, base - row_height / 2 + 8, shorten(label, 26), anchor="end")
-        for j, n in enumerate(bins):
-            height = (row_height - 8) * n**0.5 / tallest
-            drawing.rect(left + j * step + 0.75, base - height, step - 1.5, height, colour, opacity=0.8)
+    for i, row in enumerate(rows):
+        is_answer = row.mean is not None
+        base = top + ROW_HEIGHT * (i + 1) + (0 if is_answer else gap)
+        colour = palette.series[i % len(palette.series)] if is_answer else palette.faint
+        drawing.text(
+            left - 10, base - 12, shorten(row.label, 21), anchor="end", fill="" if is_answer else palette.faint
+        )
+        _draw_bins(drawing, row.bins, left, right, base, (ROW_HEIGHT - 8) / tallest, colour)
         drawing.line(left, base, right, base, palette.grid)
-        x = left + (right - left) * mean
-        drawing.line(x, base - row_height + 6, x, base, palette.text)
-        drawing.text(WIDTH - 12, base - row_height / 2 + 8, f"{mean:.0%}", anchor="end", weight=600)
+        if row.mean is not None:
+            x = left + (right - left) * row.mean
+            drawing.line(x, base - ROW_HEIGHT + 6, x, base, palette.text)
+            drawing.text(WIDTH - 8, base - 12, f"{row.mean:.0%}", anchor="end", weight=600)
 
 
-def _agreement(task: Task, numbers: TaskStatistics) -> Plot:
-    half = sum(numbers.agreement[BINS // 2 :]) / max(1, sum(numbers.agreement))
-    return Plot(
-        name=f"{task.key}-agreement",
-        title=f"Agreement: {shorten(task.name, 60)}",
-        caption="The largest vote fraction of each subject: 1 when all who were asked gave the same answer.",
-        alt=f"Of {numbers.n_subjects:,} subjects {half:.0%} have an agreement of at least one half.",
-        headers=("Agreement", "Subjects"),
-        rows=_bin_rows(numbers.agreement),
-        height=PLOT_HEIGHT,
-        draw=lambda drawing, palette: _bar_chart(
-            drawing, _bin_labels(), [numbers.agreement], [palette.series[2]], "largest vote fraction"
-        ),
-    )
+def _draw_bins(
+    drawing: Drawing, bins: Sequence[int], left: float, right: float, base: float, scale: float, colour: str
+) -> None:
+    step = (right - left) / BINS
+    for j, n in enumerate(bins):
+        height = scale * n**0.5
+        drawing.rect(left + j * step + 0.75, base - height, step - 1.5, height, colour, opacity=0.85)
 
 
 def _grades(task: GradeTask, numbers: TaskStatistics) -> Plot:
@@ -159,19 +165,19 @@ def _grades(task: GradeTask, numbers: TaskStatistics) -> Plot:
 
 # --- Boxes ------------------------------------------------------------------------------------------------------
 def _clumps(task: Task, numbers: TaskStatistics) -> Plot:
-    labels = [*(str(n) for n in range(MOST_CLUMPS)), f"{MOST_CLUMPS}+"]
+    most = max(n for n, subjects in enumerate(numbers.clumps_per_subject) if subjects)
+    shown = numbers.clumps_per_subject[: max(most, 5) + 1]
+    labels = [f"{n}+" if n == MOST_CLUMPS else str(n) for n in range(len(shown))]
     return Plot(
         name=f"{task.key}-clumps",
         title="Consensus boxes per subject",
-        caption=shorten(task.question, 120),
+        caption=task.question,
         alt=f"{numbers.n_clumps:,} consensus boxes on {numbers.n_subjects:,} subjects; "
         f"{numbers.clumps_per_subject[0]:,} subjects have none.",
         headers=("Boxes", "Subjects"),
-        rows=tuple((label, f"{n:,}") for label, n in zip(labels, numbers.clumps_per_subject, strict=True)),
+        rows=tuple((label, f"{n:,}") for label, n in zip(labels, shown, strict=True)),
         height=PLOT_HEIGHT,
-        draw=lambda drawing, palette: _bar_chart(
-            drawing, labels, [numbers.clumps_per_subject], [palette.series[0]], "consensus boxes"
-        ),
+        draw=lambda drawing, palette: _bar_chart(drawing, labels, [shown], [palette.series[0]], "consensus boxes"),
     )
 
 
@@ -222,12 +228,11 @@ def _draw_scores(
             roots[layer][i] = (below + bins[i]) ** 0.5 - below**0.5
             below += bins[i]
     _bar_chart(drawing, _bin_labels(), roots, colours, "score", square_root=True)
-    x = float(WIDTH - RIGHT)
-    for (_, label), colour in reversed(list(zip(present, colours, strict=True))):
-        drawing.text(x, 18, label, anchor="end", size=11)
-        x -= 7 * len(label) + 6
-        drawing.rect(x - 8, 9, 10, 10, colour)
-        x -= 22
+    x = float(LEFT)
+    for (_, label), colour in zip(present, colours, strict=True):
+        drawing.rect(x, 2, 10, 10, colour)
+        drawing.text(x + 15, 11, label, size=11)
+        x += 34 + 5.8 * len(label)
 
 
 # --- Shared -----------------------------------------------------------------------------------------------------
@@ -256,18 +261,17 @@ def _bar_chart(
     bottom, right = drawing.height - BOTTOM, WIDTH - RIGHT
     totals = [sum(values) for values in zip(*series, strict=True)]
     highest = max(totals)
-    top_value = nice_ceiling(highest**2) ** 0.5 if square_root else nice_ceiling(highest)
-    scale = (bottom - TOP) / top_value
-    for quarter in (0, 1, 2, 3, 4):
-        value = top_value * quarter / 4
-        y = bottom - value * scale
-        drawing.line(LEFT, y, right, y, palette.grid)
-        shown = value**2 if square_root else value
-        if shown == int(shown) or shown >= 10:
-            drawing.text(LEFT - 8, y + 4, compact(round(shown)), anchor="end", size=11, fill=palette.faint)
+    top = nice_ceiling(highest**2 if square_root else highest)
+    scale = (bottom - TOP) / (top**0.5 if square_root else top)
+    for share in (0, 0.05, 0.2, 0.5, 1) if square_root else (0, 0.25, 0.5, 0.75, 1):
+        value = top * share
+        y = bottom - (value**0.5 if square_root else value) * scale
+        if value == int(value):
+            drawing.line(LEFT, y, right, y, palette.grid)
+            drawing.text(LEFT - 8, y + 4, compact(value), anchor="end", size=11, fill=palette.faint)
     step = (right - LEFT) / len(labels)
     gap = min(step * 0.25, 10)
-    every = max(1, -(-len([label for label in labels if label]) // 11))
+    every = max(1, -(-len([label for label in labels if label]) // 8)) if labels[1:2] != [""] else 1
     for i, label in enumerate(labels):
         x, y = LEFT + i * step, bottom
         for values, colour in zip(series, colours, strict=True):
@@ -279,4 +283,6 @@ def _bar_chart(
             drawing.text(at, bottom + 17, label, anchor="middle", size=11, fill=palette.faint)
         if show_values:
             drawing.text(x + step / 2, y - 6, f"{totals[i]:,.0f}", anchor="middle", size=11)
+    if labels[1:2] == [""]:
+        drawing.text(right, bottom + 17, "1", anchor="middle", size=11, fill=palette.faint)
     drawing.text(right, drawing.height - 8, x_title, anchor="end", size=11, fill=palette.faint)

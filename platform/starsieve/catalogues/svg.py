@@ -10,7 +10,7 @@ from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 Theme = Literal["dark", "light"]
-WIDTH = 640
+WIDTH = 480
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -81,11 +81,11 @@ def shorten(text: str, longest: int) -> str:
 
 
 def nice_ceiling(value: float) -> float:
-    """The smallest of 1, 2, 4, 5, 10 × 10ⁿ that is at least `value`; 1 for nothing."""
+    """The smallest of 1, 2, 3, 4, 6, 8, 10 × 10ⁿ that is at least `value`; 1 for nothing."""
     if value <= 1:
         return 1
     power = 10 ** (len(str(int(value))) - 1)
-    return next(float(step * power) for step in (1, 2, 4, 5, 10) if step * power >= value)
+    return next(float(step * power) for step in (1, 2, 3, 4, 6, 8, 10) if step * power >= value)
 
 
 def compact(value: float) -> str:

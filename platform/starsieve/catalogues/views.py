@@ -38,6 +38,7 @@ def results(request: HttpRequest, slug: str, workflow_id: int) -> HttpResponse:
     current = current_version(workflow)
     progress = progress_of(workflow)
     statistics = statistics_of(workflow, current, progress)
+    plots = plots_of(statistics, current.parsed)
     context = {
         "workflow": workflow,
         "project": workflow.project,
@@ -48,7 +49,8 @@ def results(request: HttpRequest, slug: str, workflow_id: int) -> HttpResponse:
         "workflows": workflow.project.workflows.all(),
         "progress": progress,
         "statistics": statistics,
-        "plots": plots_of(statistics, current.parsed),
+        "plots": plots,
+        "has_questions": any(plot.name.endswith("-fractions") for plot in plots),
         "release": workflow.releases.done().first(),
     }
     return render(request, "catalogues/results.html", context)
