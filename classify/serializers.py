@@ -52,7 +52,7 @@ class FeedbackSerializer(Fields):
     is_right = serializers.BooleanField()
     message = serializers.CharField()
     truth = serializers.JSONField(help_text="The true answer, or the list of accepted ones.")
-    source = serializers.CharField(help_text="`expert` or `simulated`.")
+    source = serializers.CharField(help_text="`expert` or `simulated`.")  # type: ignore[assignment]
 
 
 class ReceiptSerializer(Fields):
@@ -140,11 +140,17 @@ def _is_id(text: str) -> bool:
     return len(text) < 20 and text.isascii() and text.isdecimal() and int(text) <= LARGEST_ID
 
 
-class AnnotationSerializer(Fields):
-    """Documents one annotation. The workflow's definition checks it, and names what is wrong."""
+@extend_schema_field({"description": "As the task's type has it; null where a task is skipped."})
+class AnswerField(serializers.JSONField):
+    pass
 
+
+class AnnotationSerializer(Fields):
+    """One answer. The workflow's definition says which tasks take which values."""
+
+    # For the documentation: the definition does the checking, and names what is wrong.
     task = serializers.CharField()
-    value = serializers.JSONField(allow_null=True)
+    value = AnswerField()
 
 
 @extend_schema_field(AnnotationSerializer(many=True))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import Direction, OpenApiResponse
 from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 
@@ -41,27 +41,20 @@ DESCRIPTIONS = {
 
 
 class ProblemAutoSchema(AutoSchema):
-    def get_response_serializers(self) -> Any:
-        declared = super().get_response_serializers()
-        if not isinstance(declared, dict):
-            declared = {self._success_code(): declared}
-        responses = {str(code) if not isinstance(code, tuple) else code: answer for code, answer in declared.items()}
-        described = {code if isinstance(code, str) else code[0] for code in responses}
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
+        """Added here, and not to the serializers, because @extend_schema(responses=…) replaces those."""
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for code in self._refusals():
-            if code not in described:
-                responses[(code, MEDIA_TYPE)] = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[code])
-        return responses
+            if code not in bodies:
+                refusal = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[code])
+                bodies[code] = self._get_response_for_code(refusal, code, [MEDIA_TYPE], direction)
+        return dict(sorted(bodies.items()))
 
     def get_auth(self) -> list[dict[str, Any]]:
         """Anybody may call what does not ask for a signed-in user; what they are told depends on the object."""
         schemes: list[dict[str, Any]] = [scheme for scheme in super().get_auth() if scheme]
         needs_user = any(isinstance(each, IsAuthenticated) for each in self.view.get_permissions())
         return schemes if needs_user else [*schemes, {}]
-
-    def _success_code(self) -> str:
-        if self.method == "DELETE":
-            return "204"
-        return "201" if self.method == "POST" else "200"
 
     def _refusals(self) -> list[str]:
         writes = ["409", "413", "415", "422"] if self.method in ("POST", "PUT", "PATCH") else []

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
@@ -49,7 +50,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
         return problem(500, SENTENCES[500])
     # Without the request: its user comes from the database, which may be what broke.
-    return HttpResponse(render_to_string("error.html", {"status": 500, "sentence": SENTENCES[500]}), status=500)
+    context = {"status": 500, "sentence": SENTENCES[500], "csrf_token": get_token(request)}
+    return HttpResponse(render_to_string("error.html", context), status=500)
 
 
 @never_cache
