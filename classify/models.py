@@ -73,8 +73,8 @@ class SubjectProgressQuerySet(models.QuerySet["SubjectProgress"]):
         return self.filter(retired_at__isnull=True)
 
     def open(self) -> Self:
-        """What selection may hand out: neither retired nor held back by the machine."""
-        return self.unretired().filter(is_held=False)
+        """What selection may hand out: neither retired, nor held back by the machine, nor withdrawn with its set."""
+        return self.unretired().filter(is_held=False, is_withdrawn=False)
 
 
 class SubjectProgress(models.Model):
@@ -96,6 +96,7 @@ class SubjectProgress(models.Model):
     pivot = models.FloatField()
     bucket = models.SmallIntegerField(default=DEFAULT_BUCKET)
     is_held = models.BooleanField(default=False, help_text="Scored below the prefilter's cut: not shown.")
+    is_withdrawn = models.BooleanField(default=False, help_text="Its set is no longer linked to the workflow.")
     is_control = models.BooleanField(default=False, help_text="Shown whatever its score, to measure completeness.")
     classification_count = models.PositiveIntegerField(default=0)
     tallies = models.JSONField(default=dict)
@@ -116,7 +117,7 @@ class SubjectProgress(models.Model):
             models.Index(
                 fields=["workflow", "-bucket", "pivot"],
                 name="selection_queue",
-                condition=Q(retired_at__isnull=True, is_held=False),
+                condition=Q(retired_at__isnull=True, is_held=False, is_withdrawn=False),
             )
         ]
 

@@ -20,9 +20,9 @@ def insert_progress_rows(pairs: str, parameters: list[Any]) -> int:
         cursor.execute(
             f"""
             INSERT INTO {table}
-                (workflow_id, subject_id, pivot, bucket, is_held, is_control, classification_count, tallies,
-                 count_at_reopening, retirement_reason)
-            SELECT pairs.workflow_id, pairs.subject_id, {random}, %s, %s, %s, 0, {no_tallies}, 0, ''
+                (workflow_id, subject_id, pivot, bucket, is_held, is_withdrawn, is_control, classification_count,
+                 tallies, count_at_reopening, retirement_reason)
+            SELECT pairs.workflow_id, pairs.subject_id, {random}, %s, %s, %s, %s, 0, {no_tallies}, 0, ''
             FROM ({pairs}) pairs
             WHERE NOT EXISTS (
                 SELECT 1 FROM {table} queued
@@ -30,6 +30,6 @@ def insert_progress_rows(pairs: str, parameters: list[Any]) -> int:
             )
             ON CONFLICT (workflow_id, subject_id) DO NOTHING
             """,
-            [DEFAULT_BUCKET, False, False, *parameters],
+            [DEFAULT_BUCKET, False, False, False, *parameters],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)

@@ -52,11 +52,15 @@ def recount_subject(progress: SubjectProgress, current: WorkflowVersion) -> None
 
 
 def add_missing_rows(workflow: Workflow) -> int:
-    """A progress row for each classified subject that has none."""
-    return insert_progress_rows(
+    """A progress row for each classified subject that has none, out of the queue where its set is not linked."""
+    added = insert_progress_rows(
         f"SELECT DISTINCT workflow_id, subject_id FROM {Classification._meta.db_table} WHERE workflow_id = %s",
         [workflow.pk],
     )
+    if added:
+        queued = SubjectProgress.objects.filter(workflow=workflow, is_withdrawn=False)
+        queued.exclude(subject__subject_set__in=workflow.subject_sets.all()).update(is_withdrawn=True)
+    return added
 
 
 def _rebuild_chunk(workflow: Workflow, chunk: list[SubjectProgress]) -> int:

@@ -1,7 +1,7 @@
 """Which subjects a volunteer sees next, in bounded time at any size.
 
-The queue is the partial index `selection_queue`: the subjects neither retired nor held, by bucket (highest first) and
-pivot (a random number fixed at arrival). Served is what the volunteer has not classified and a linked set holds:
+The queue is the partial index `selection_queue`: the subjects neither retired, held nor withdrawn, by bucket (highest
+first) and pivot (a random number fixed at arrival). Served is what the volunteer has not classified:
 
 1. A *window* on the highest bucket: the CAP subjects above and the CAP below a random pivot. However long the queue
    and however much this volunteer has seen, it costs the same, and volunteers spread out. This is the usual case.
@@ -19,7 +19,7 @@ from typing import Any
 from django.db import connection
 
 from classify.models import Classification, SubjectProgress
-from starsieve.projects.models import Subject, Workflow
+from starsieve.projects.models import Subject
 
 MOST_SUBJECTS = 20
 MOST_EXCLUDED = 50
@@ -33,23 +33,17 @@ ABOVE_ALL_BUCKETS = 2**15
 PROGRESS = SubjectProgress._meta.db_table
 SUBJECT = Subject._meta.db_table
 CLASSIFICATION = Classification._meta.db_table
-LINKS = Workflow.subject_sets.through._meta.db_table
 
 # The words of the partial index's own condition, so that SQLite recognises it.
-OPEN = "workflow_id = %(workflow)s AND retired_at IS NULL AND NOT is_held"
-LINKED = (
-    f"EXISTS (SELECT 1 FROM {LINKS} link "
-    "WHERE link.workflow_id = %(workflow)s AND link.subjectset_id = subject.subject_set_id)"
-)
+OPEN = "workflow_id = %(workflow)s AND retired_at IS NULL AND NOT is_held AND NOT is_withdrawn"
 UNSEEN = (
-    f"{LINKED} AND NOT EXISTS (SELECT 1 FROM {CLASSIFICATION} seen WHERE seen.workflow_id = %(workflow)s "
+    f"NOT EXISTS (SELECT 1 FROM {CLASSIFICATION} seen WHERE seen.workflow_id = %(workflow)s "
     "AND seen.volunteer_id = %(volunteer)s AND seen.subject_id = queued.subject_id)"
 )
 HEAD_OF_QUEUE = f"""
     SELECT queued.subject_id, queued.bucket
     FROM (SELECT subject_id, bucket, pivot FROM {PROGRESS} WHERE {OPEN}
           ORDER BY bucket DESC, pivot LIMIT {HEAD}) queued
-    JOIN {SUBJECT} subject ON subject.id = queued.subject_id
     WHERE {UNSEEN}
     LIMIT {MOST_REMAINING}
 """
@@ -57,34 +51,37 @@ BUCKET_BELOW = f"SELECT bucket FROM {PROGRESS} WHERE {OPEN} AND bucket < %(below
 WINDOW = f"""
     SELECT subject.*, (SELECT count(*) FROM ({HEAD_OF_QUEUE}) head) AS remaining
     FROM (
-        SELECT * FROM (
-            SELECT subject_id FROM {PROGRESS} WHERE {OPEN} AND bucket = ({BUCKET_BELOW}) AND pivot >= %(pivot)s
-            ORDER BY pivot LIMIT {CAP}
-        ) upwards
-        UNION ALL
-        SELECT * FROM (
-            SELECT subject_id FROM {PROGRESS} WHERE {OPEN} AND bucket = ({BUCKET_BELOW}) AND pivot < %(pivot)s
-            ORDER BY pivot DESC LIMIT {CAP}
-        ) downwards
-    ) queued
-    JOIN {SUBJECT} subject ON subject.id = queued.subject_id
-    WHERE {UNSEEN} AND {{not_excluded}}
-    LIMIT %(count)s
+        SELECT queued.subject_id, abs(queued.pivot - %(pivot)s) AS distance
+        FROM (
+            SELECT * FROM (
+                SELECT subject_id, pivot FROM {PROGRESS}
+                WHERE {OPEN} AND bucket = ({BUCKET_BELOW}) AND pivot >= %(pivot)s ORDER BY pivot LIMIT {CAP}
+            ) upwards
+            UNION ALL
+            SELECT * FROM (
+                SELECT subject_id, pivot FROM {PROGRESS}
+                WHERE {OPEN} AND bucket = ({BUCKET_BELOW}) AND pivot < %(pivot)s ORDER BY pivot DESC LIMIT {CAP}
+            ) downwards
+        ) queued
+        WHERE {UNSEEN} AND {{not_excluded}}
+        ORDER BY distance
+        LIMIT %(count)s
+    ) nearest
+    JOIN {SUBJECT} subject ON subject.id = nearest.subject_id
+    ORDER BY nearest.distance
 """
 EXACTLY = f"""
     SELECT subject.*
-    FROM {PROGRESS} queued
+    FROM (SELECT subject_id, bucket, pivot FROM {PROGRESS} WHERE {OPEN}) queued
     JOIN {SUBJECT} subject ON subject.id = queued.subject_id
-    WHERE queued.workflow_id = %(workflow)s AND queued.retired_at IS NULL AND NOT queued.is_held
-    AND {UNSEEN} AND {{not_excluded}}
+    WHERE {UNSEEN} AND {{not_excluded}}
     ORDER BY queued.bucket DESC, queued.pivot
     LIMIT %(count)s
 """
-ANY_QUEUED = f"""
-    SELECT 1 FROM {PROGRESS} queued JOIN {SUBJECT} subject ON subject.id = queued.subject_id
-    WHERE queued.workflow_id = %(workflow)s AND {LINKED}
+WHY_EMPTY = f"""
+    SELECT EXISTS (SELECT 1 FROM {PROGRESS} WHERE {OPEN}),
+           EXISTS (SELECT 1 FROM {PROGRESS} WHERE workflow_id = %(workflow)s AND NOT is_withdrawn)
 """
-WHY_EMPTY = f"SELECT EXISTS ({ANY_QUEUED} AND queued.retired_at IS NULL AND NOT queued.is_held), EXISTS ({ANY_QUEUED})"
 
 
 @dataclass(frozen=True)
@@ -165,7 +162,7 @@ class _Search:
         """(subject id, bucket) of what is unseen at the head of the queue, excluded ones included."""
         with connection.cursor() as cursor:
             cursor.execute(HEAD_OF_QUEUE, self.parameters)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def load(self, subject_ids: Sequence[int], count: int) -> list[Subject]:
         found = Subject.objects.in_bulk(subject_ids[:count]) if subject_ids else {}
@@ -192,4 +189,5 @@ class _Search:
     def _row(self, sql: str, **parameters: Any) -> tuple[Any, ...] | None:
         with connection.cursor() as cursor:
             cursor.execute(sql, {**self.parameters, **parameters})
-            return cursor.fetchone()
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        return row

@@ -119,11 +119,11 @@ def _locked_progress(workflow: Workflow, subject_id: int) -> SubjectProgress:
     rows = (
         SubjectProgress.objects.select_for_update(of=("self",))
         .select_related("subject")
-        .annotate(is_linked=is_linked, has_gold=has_gold)
-        .filter(workflow_id=workflow.pk, subject_id=subject_id)
+        .annotate(has_gold=has_gold)
+        .filter(is_linked, workflow_id=workflow.pk, subject_id=subject_id)
     )
     progress = rows.first()
-    if progress is None or not progress.is_linked:
+    if progress is None:
         raise refusal
     return progress
 
@@ -131,7 +131,7 @@ def _locked_progress(workflow: Workflow, subject_id: int) -> SubjectProgress:
 def _insert(classification: Classification) -> bool:
     """Insert unless the client's id, or the volunteer's classification of the subject, is there; whether it was."""
     fields = [field for field in Classification._meta.concrete_fields if not field.primary_key]
-    columns = ", ".join(field.column for field in fields)
+    columns = ", ".join(str(field.column) for field in fields)
     places = ", ".join(["%s"] * len(fields))
     values = [field.get_db_prep_save(getattr(classification, field.attname), connection) for field in fields]
     with connection.cursor() as cursor:
@@ -188,16 +188,22 @@ def _receipt(classification: Classification, progress: SubjectProgress, *, creat
 
 
 def queue_subjects(subject_set: SubjectSet) -> int:
-    """Give each subject of the set a place in the queue of each workflow that takes the set; how many were new.
+    """Make the queues agree with the set's subjects and the workflows that it is linked to; how many rows are new.
 
-    Writes the missing SubjectProgress rows, one statement; what is queued already stays as it is.
+    Writes SubjectProgress in three statements: the missing rows, each with a random pivot; `is_withdrawn` on those of
+    workflows that no longer take the set; and off those that take it again. What was counted is kept.
     """
-    return insert_progress_rows(
-        f"SELECT link.workflow_id, subject.id AS subject_id FROM {Subject._meta.db_table} subject "
-        f"JOIN {Links._meta.db_table} link ON link.subjectset_id = subject.subject_set_id "
-        "WHERE subject.subject_set_id = %s",
-        [subject_set.pk],
-    )
+    queued = SubjectProgress.objects.filter(subject__subject_set=subject_set)
+    linked = Links.objects.filter(subjectset_id=subject_set.pk).values("workflow_id")
+    with transaction.atomic():
+        queued.filter(is_withdrawn=False).exclude(workflow__in=linked).update(is_withdrawn=True)
+        queued.filter(is_withdrawn=True, workflow__in=linked).update(is_withdrawn=False)
+        return insert_progress_rows(
+            f"SELECT link.workflow_id, subject.id AS subject_id FROM {Subject._meta.db_table} subject "
+            f"JOIN {Links._meta.db_table} link ON link.subjectset_id = subject.subject_set_id "
+            "WHERE subject.subject_set_id = %s",
+            [subject_set.pk],
+        )
 
 
 def route_subjects(*, workflow: Workflow, routes: Iterable[Route]) -> int:

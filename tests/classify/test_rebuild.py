@@ -255,6 +255,19 @@ def test_a_lost_progress_row_comes_back(world: Any) -> None:
     assert sorted(state_of(workflow)) == sorted(running)
 
 
+def test_a_lost_row_of_an_unlinked_set_comes_back_outside_the_queue(world: Any) -> None:
+    from starsieve.projects.services import unlink_subject_set
+
+    workflow = world.workflow(subjects=1)
+    subject = workflow.project.subjects.get()
+    world.classify(workflow, subject)
+    unlink_subject_set(workflow=workflow, subject_set=subject.subject_set)
+    SubjectProgress.objects.all().delete()
+    rebuild_results(workflow=workflow)
+    progress = world.progress(workflow, subject)
+    assert (progress.classification_count, progress.is_withdrawn) == (1, True)
+
+
 def test_other_workflows_are_left_alone(world: Any) -> None:
     workflow, other = world.workflow(), world.workflow()
     spoil(other)

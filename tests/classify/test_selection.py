@@ -69,18 +69,18 @@ def test_seeing_a_subject_in_another_workflow_does_not_hide_it(world: Any) -> No
 
 
 def test_retired_held_and_unlinked_subjects_are_not_served(world: Any) -> None:
-    from starsieve.projects.services import create_subject_set, unlink_subject_set
+    from starsieve.projects.services import link_subject_set, unlink_subject_set
 
-    workflow = world.workflow(subjects=4)
-    retired, held, moved, open_ = workflow.project.subjects.all()
+    workflow = world.workflow(subjects=3)
+    retired, held, open_ = workflow.project.subjects.all()
     retire_subject(workflow=workflow, subject=retired)
     route_subjects(workflow=workflow, routes=[Route(held.pk, bucket=99, is_held=True)])
-    other_set, _ = create_subject_set(project=workflow.project, name="Elsewhere")
-    moved.subject_set = other_set
-    moved.save()
     assert next_ids(workflow) == [open_.pk]
     unlink_subject_set(workflow=workflow, subject_set=open_.subject_set)
     assert next_ids(workflow) == []
+    assert select(workflow_id=workflow.pk, volunteer_id=None, count=1).reason == "empty"
+    link_subject_set(workflow=workflow, subject_set=open_.subject_set)
+    assert next_ids(workflow) == [open_.pk]
 
 
 def test_higher_buckets_come_first(world: Any) -> None:

@@ -7,7 +7,7 @@ from starsieve.projects.models import SubjectSet
 
 
 def announce_arrivals(subject_set: SubjectSet) -> None:
-    """Tell every listener of STARSIEVE_ON_ARRIVAL that the set has new subjects or a new workflow.
+    """Tell every listener of STARSIEVE_ON_ARRIVAL that the set has new subjects, or a workflow more or less.
 
     Runs inside the caller's transaction: either the caller's rows and what the listeners write are stored, or neither.
     """

@@ -194,8 +194,12 @@ def link_subject_set(*, workflow: Workflow, subject_set: SubjectSet) -> None:
 
 
 def unlink_subject_set(*, workflow: Workflow, subject_set: SubjectSet) -> None:
-    """Stop the workflow from showing the set's subjects. Removes the link; classifications and counts stay."""
-    workflow.subject_sets.remove(subject_set)
+    """Stop the workflow from showing the set's subjects. Removes the link and, through the arrival listeners, the
+    places in the queue, in one transaction; classifications and counts stay.
+    """
+    with transaction.atomic():
+        workflow.subject_sets.remove(subject_set)
+        announce_arrivals(subject_set)
 
 
 def set_member(*, project: Project, user: User, role: str) -> Membership:
