@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from starsieve.projects.definitions import DefinitionError
-from starsieve.projects.models import Membership, Origin, Project, Workflow, WorkflowVersion
+from starsieve.projects.models import Membership, Origin, Project, Subject, Workflow, WorkflowVersion
 from starsieve.projects.services import (
     Refused,
     create_project,
@@ -133,7 +133,7 @@ def test_real_and_simulated_subjects_never_share_a_set(project: Project) -> None
         create_subject_set(project=project, name="")
 
 
-def test_linking_tells_the_arrival_listeners_and_unlinking_takes_the_link_away(
+def test_linking_and_unlinking_tell_the_arrival_listeners(
     workflow: Workflow, subject_set: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[Any] = []
@@ -143,7 +143,17 @@ def test_linking_tells_the_arrival_listeners_and_unlinking_takes_the_link_away(
     assert heard == [subject_set, subject_set]
     assert list(workflow.subject_sets.all()) == [subject_set]
     unlink_subject_set(workflow=workflow, subject_set=subject_set)
+    assert heard == [subject_set, subject_set, subject_set]
     assert not workflow.subject_sets.exists()
+
+
+def test_an_unlinked_set_is_out_of_the_queue_and_comes_back(workflow: Workflow, subject_set: Any) -> None:
+    frame = {"path": "stamps/ab/ab.png", "width": 9, "height": 9, "band": "", "stretch": ""}
+    Subject.objects.create(project=workflow.project, subject_set=subject_set, name="a", frames=[frame])
+    for act, n_open in ((link_subject_set, 1), (unlink_subject_set, 0), (link_subject_set, 1)):
+        act(workflow=workflow, subject_set=subject_set)
+        assert workflow.progress.open().count() == n_open
+    assert workflow.progress.count() == 1
 
 
 def test_a_link_is_undone_when_a_listener_fails(
