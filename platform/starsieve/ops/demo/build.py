@@ -1,7 +1,7 @@
 """Builds the demo, step by step; a step that is done already is left alone, so a second start keeps all data."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from starsieve.ops.demo import texts
 from starsieve.ops.demo.lenses import paint_onto
 from starsieve.ops.demo.people import make_people
 from starsieve.ops.demo.sky import Galaxy, detect_galaxies, picture
-from starsieve.ops.demo.stamps import SHOWN, clump_peaks, colour_stamp, cutout, has_room, lens_stamp
+from starsieve.ops.demo.stamps import SHOWN, clump_peaks, colour_stamp, cutout, is_deflector_like, lens_stamp
 from starsieve.ops.demo.volunteers import classify, looks, make_volunteers
 from starsieve.projects.imports import SubjectRow, import_subjects
 from starsieve.projects.models import Membership, Origin, Project, Subject, SubjectSet, Workflow
@@ -77,7 +77,12 @@ def _project(template: str, data: dict[str, str], people: dict[str, User]) -> tu
 
 
 def _load(
-    project: Project, workflow: Workflow, name: str, description: str, origin: str, stamps: Iterable[tuple[Galaxy, Stamp, str]]
+    project: Project,
+    workflow: Workflow,
+    name: str,
+    description: str,
+    origin: str,
+    stamps: Iterable[tuple[Galaxy, Stamp, str]],
 ) -> list[Subject]:
     """Import stamps (galaxy, stamp, origin) as a set linked to the workflow; the subjects in order."""
     subject_set = SubjectSet.objects.create(project=project, name=name, description=description, origin=origin)
@@ -132,17 +137,15 @@ def _add_examples(workflow: Workflow, user: User, subjects: dict[str, Subject]) 
     for task in definition["tasks"].values():
         shown = [(subjects[name], caption) for name, caption in EXAMPLES.get(task["name"], []) if name in subjects]
         if shown:
-            task["examples"] = [
-                {"image": subject.frames[0]["path"], "caption": caption} for subject, caption in shown
-            ]
+            task["examples"] = [{"image": subject.frames[0]["path"], "caption": caption} for subject, caption in shown]
     publish_version(workflow=workflow, definition=definition, user=user)
 
 
 def _lens_grading(people: dict[str, User], rgb: NDArray[np.uint8], galaxies: Sequence[Galaxy], size: Size) -> None:
     project, workflow = _project("lens-grading", texts.LENS_GRADING, people)
-    round_ones = [g for g in galaxies if g.ellipticity < 0.5 and g.area < 900 and has_room(rgb, g)]
-    training = round_ones[0 : 2 * size.training : 2][: size.training]
-    candidates = round_ones[1 : 2 * size.candidates : 2][: size.candidates]
+    deflectors = [galaxy for galaxy in galaxies if is_deflector_like(rgb, galaxy)]
+    training = deflectors[0 : 2 * size.training : 2][: size.training]
+    candidates = deflectors[1 : 2 * size.candidates : 2][: size.candidates]
     rng = np.random.default_rng(2)
     trained = _load(
         project, workflow, "Training", "Half of these galaxies carry a simulated lens. They are the gold standard.",
@@ -168,8 +171,7 @@ def _with_lenses(
         bands = cutout(rgb, galaxy)
         is_lens = rng.random() < fraction
         stamp = lens_stamp(paint_onto(bands, rng) if is_lens else bands)
-        named = Galaxy(prefix + galaxy.name, galaxy.x, galaxy.y, galaxy.area, galaxy.semimajor, galaxy.ellipticity, galaxy.flux)
-        yield named, stamp, Origin.SIMULATED if is_lens else Origin.REAL
+        yield replace(galaxy, name=prefix + galaxy.name), stamp, Origin.SIMULATED if is_lens else Origin.REAL
 
 
 def _set_gold(workflow: Workflow, subject: Subject) -> None:

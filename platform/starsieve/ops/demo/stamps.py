@@ -37,6 +37,14 @@ def has_room(rgb: NDArray[np.uint8], galaxy: Galaxy, size: int = LENS_STAMP) -> 
     return half <= galaxy.x <= width - half and half <= galaxy.y <= height - half
 
 
+def is_deflector_like(rgb: NDArray[np.uint8], galaxy: Galaxy) -> bool:
+    """Round, of middling size and redder than the sky's other galaxies: what deflectors mostly look like."""
+    if not (galaxy.ellipticity < 0.5 and 25 <= galaxy.area < 900 and has_room(rgb, galaxy)):
+        return False
+    red, _, blue = cutout(rgb, galaxy, 8).sum((1, 2))
+    return bool(red > 0.85 * blue)
+
+
 def lens_stamp(bands: NDArray[np.float64]) -> Stamp:
     """Three frames of one field from (3, size, size) bands in 8-bit counts: colour, deep, and blue without the red.
 
