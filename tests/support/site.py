@@ -48,11 +48,11 @@ class Site:
         return json.loads(self.manage("shell", "--no-imports", "--command", code).splitlines()[-1])
 
     def start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"{command[0]}.log").open("ab")
-        process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
-            cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+        with (self.folder / f"{command[0]}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(BIN / command[0]), *command[1:]],
+                cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
         self.processes.append(process)
         return process
 
