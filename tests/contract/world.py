@@ -66,12 +66,13 @@ class World:
     places: dict[str, Place]
     model: ModelVersion
     tokens: dict[str, ApiToken]
+    sessions: dict[str, str]
 
     def client(self, person: str, **options: Any) -> Client:
+        """A browser in which that person has signed in."""
         client = Client(raise_request_exception=False, **options)
-        user = self.people[person]
-        if user is not None:
-            client.force_login(user)
+        if person in self.sessions:
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[person]
         return client
 
 
@@ -91,7 +92,13 @@ def make_world() -> World:
     tokens = {
         name: make_token(user=user, name="t", scope="read", expires_at=None)[0] for name, user in people.items() if user
     }
-    return World(people, places, model, tokens)
+    return World(people, places, model, tokens, {name: _session(user) for name, user in people.items() if user})
+
+
+def _session(user: User) -> str:
+    client = Client()
+    client.force_login(user)
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
 def _place(kind: str, people: dict[str, User | None], model: ModelVersion, frame: dict[str, Any]) -> Place:
