@@ -55,12 +55,13 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=0, help="of the random encoder and the folds (default 0)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from ml_worker.nets.encoder import WeightsError, load_encoder
-        from ml_worker.nets.training import TrainingError
-
         workflow = find_workflow(options["workflow"])
         task = options["task"] or workflow.current.parsed.first  # type: ignore[union-attr]
         examples = gold_examples(workflow, task, positive_values(workflow, task, options["positive"]))
+
+        from ml_worker.nets.encoder import WeightsError, load_encoder
+        from ml_worker.nets.training import TrainingError
+
         path = Path(options["encoder"]) if options["encoder"] else None
         try:
             encoder = load_encoder(path) if path else None
@@ -124,7 +125,8 @@ def gold_examples(workflow: Workflow, task: str, positive: list[Any]) -> Example
             broken.append(f"{truth.subject.name}: {problem}")
             continue
         subjects.append(truth.subject)
-        is_positive.append(truth.value in positive)
+        accepted = truth.value if isinstance(truth.value, list) else [truth.value]
+        is_positive.append(any(value in positive for value in accepted))
     if broken:
         listed = "".join(f"\n  {line}" for line in broken[:MOST_NAMED])
         raise CommandError(f"{len(broken)} stamps of the gold standard cannot be read; mend or remove them:{listed}")
