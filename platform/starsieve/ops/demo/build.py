@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 from django.core.files.storage import default_storage
+from django.core.management import call_command
 from django.db import transaction
 from numpy.typing import NDArray
 from PIL import Image
 
 from classify.models import GoldStandard
 from classify.services import set_gold_standard
+from ml_worker.models import ModelVersion
 from starsieve.accounts.models import User
 from starsieve.ops.demo import texts
 from starsieve.ops.demo.lenses import paint_onto
@@ -26,6 +28,7 @@ from starsieve.projects.stamps import Stamp
 from starsieve.projects.task_types import BoxesTask, GradeTask, Task
 
 Say = Callable[[str], None]
+MODEL_NAME = "lens-finder"
 LENS_FRACTION = 0.25  # of the candidates
 # A training lens may be graded A, B or C: the simulator makes bright and faint ones.
 LENS_GRADES = ["A", "B", "C"]
@@ -59,15 +62,17 @@ def build_demo(size: Size, say: Say) -> None:
         )
         if not Project.objects.filter(slug=data["slug"]).exists()
     }
-    if not missing:
-        return
-    say("Finding the galaxies of the Hubble Deep Field …")
-    rgb = picture()
-    galaxies = detect_galaxies(rgb)
+    if missing:
+        say("Finding the galaxies of the Hubble Deep Field …")
+        rgb = picture()
+        galaxies = detect_galaxies(rgb)
     for slug, step in missing.items():
         say(f"Filling the project {slug} …")
         with transaction.atomic():
             step(people, rgb, galaxies, size)
+    if not ModelVersion.objects.filter(name=MODEL_NAME).exists():
+        say("Training the demo's network on its simulated lenses …")
+        call_command("train_model", MODEL_NAME, workflow=texts.LENS_GRADING["slug"], note=texts.MODEL_NOTE, verbosity=0)
 
 
 def _project(template: str, data: dict[str, str], people: dict[str, User]) -> tuple[Project, Workflow]:

@@ -40,6 +40,10 @@ LENS_GRADING = {
         "not for science." + VOLUNTEERS_NOTE
     ),
 }
+MODEL_NOTE = (
+    "The demo's simulated lenses, painted onto real galaxies of the Hubble Deep Field, against others. "
+    "Shows the prefilter at work; not for science."
+)
 CLUMP_SCOUT = {
     "title": "Clump Scout: Deep Field",
     "slug": "clump-scout",
