@@ -168,7 +168,7 @@ def test_the_last_stamp_leads_to_a_clear_end(drawing: Page) -> None:
             break
         with sending(drawing):
             drawing.keyboard.press("Enter")
-        expect(stamp(drawing).or_(end)).to_be_visible()
+        expect(drawing.locator("#answers > *").or_(end)).to_be_visible()
     expect(end).to_be_visible()
     expect(drawing.get_by_role("link", name="See the results")).to_be_visible()
     drawing.reload()

@@ -24,6 +24,11 @@ def question(page: Page) -> Locator:
     return page.locator("#question")
 
 
+def ready(page: Page) -> None:
+    """Wait until the page takes an answer: a key pressed between two stamps is dropped on purpose."""
+    expect(page.locator("#answers > *")).to_be_visible()
+
+
 class Sent:
     """The classification that the page sent, and the server's answer to it."""
 
