@@ -20,7 +20,7 @@ from starsieve.api.problems import Unprocessable
 from starsieve.catalogues import services
 from starsieve.catalogues.access import current_version, file_of, release_for, workflow_for
 from starsieve.catalogues.files import CONTENT_TYPES
-from starsieve.catalogues.freezing import models_in_use, score_annotations
+from starsieve.catalogues.freezing import in_catalogue, models_in_use, score_annotations
 from starsieve.catalogues.models import Release
 from starsieve.catalogues.release_settings import ReleaseSettings, SettingsProblem
 from starsieve.catalogues.serializers import MakeReleaseSerializer, ReleaseSerializer, SubjectResultSerializer
@@ -49,7 +49,9 @@ class WorkflowResults(generics.ListAPIView[SubjectProgress]):
             return SubjectProgress.objects.none()
         workflow, _ = workflow_for(self.request.user, self.kwargs["pk"], Action.SEE_RESULTS)
         self.current = current_version(workflow)
-        rows = SubjectProgress.objects.filter(workflow=workflow).select_related("subject", "tallied_version")
+        rows = SubjectProgress.objects.filter(in_catalogue(), workflow=workflow).select_related(
+            "subject", "tallied_version"
+        )
         return rows.annotate(**score_annotations(models_in_use(workflow)))
 
     def get_serializer_context(self) -> dict[str, Any]:

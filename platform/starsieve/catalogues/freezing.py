@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
-from django.db.models import Case, F, FloatField, IntegerField, OuterRef, Subquery, Value, When
+from django.db.models import Case, F, FloatField, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.db.models.expressions import Combinable
 from django.utils import timezone
 
@@ -12,6 +12,11 @@ from classify.models import Classification, SubjectProgress
 from ml_worker.models import JobState, Prediction, PrefilterBatch
 from starsieve.catalogues.models import FrozenSubject, Release
 from starsieve.projects.models import Workflow
+
+
+def in_catalogue(prefix: str = "") -> Q:
+    """Progress rows that results and releases are about: of linked sets, and of unlinked ones what has votes."""
+    return Q(**{f"{prefix}is_withdrawn": False}) | Q(**{f"{prefix}classification_count__gt": 0})
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def models_in_use(workflow: Workflow) -> list[int]:
 
 def freeze_subjects(release: Release) -> int:
     """Copy what can change about each subject of the workflow, as of `release.frozen_at`: one INSERT … SELECT."""
-    progress = SubjectProgress.objects.filter(workflow_id=release.workflow_id).annotate(
+    progress = SubjectProgress.objects.filter(in_catalogue(), workflow_id=release.workflow_id).annotate(
         as_of_release=Value(release.pk, output_field=IntegerField()),
         reason=Case(When(retired_at__lte=release.frozen_at, then=F("retirement_reason")), default=Value("")),
         **score_annotations(models_in_use(release.workflow)),

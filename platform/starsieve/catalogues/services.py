@@ -197,7 +197,7 @@ def requeue_lost_releases() -> int:
 
 
 # --- The order of the subject table -----------------------------------------------------------------------------
-def refresh_disagreement(*, workflow: Workflow, at_most: int = 10_000) -> int:
+def refresh_disagreement(*, workflow: Workflow, at_most: int = 3_000) -> int:
     """Bring SubjectDisagreement up to date for subjects that were classified since; how many rows were written.
 
     No locks: a row that is overtaken meanwhile is due again next time.

@@ -25,7 +25,7 @@ from classify.reducers import REDUCERS
 from classify.reducers.grade import COLUMNS
 from classify.versions import counts_towards, definition_of
 from ml_worker.models import JobState, ModelVersion, PrefilterBatch
-from starsieve.catalogues.freezing import models_in_use
+from starsieve.catalogues.freezing import in_catalogue, models_in_use
 from starsieve.projects.models import Workflow, WorkflowVersion
 from starsieve.projects.task_types import BoxesTask, GradeTask, MultipleTask, SingleTask, Task
 
@@ -88,7 +88,7 @@ class WorkflowStatistics:
 
 def progress_of(workflow: Workflow) -> Progress:
     """One pass of the database over the progress rows, and one look at the newest classification."""
-    rows = SubjectProgress.objects.filter(workflow=workflow)
+    rows = SubjectProgress.objects.filter(in_catalogue(), workflow=workflow)
     counts = rows.aggregate(
         n_subjects=Count("id"),
         n_retired=Count("id", filter=Q(retired_at__isnull=False)),
@@ -229,7 +229,7 @@ def _box_statistics(task: BoxesTask, states: list[Any]) -> TaskStatistics:
 
 def histogram(values: npt.NDArray[np.float64]) -> list[int]:
     """Counts in BINS equal bins over [0, 1]; a bin holds its lower edge, the last one 1 as well."""
-    places = np.minimum((values[~np.isnan(values)] * BINS + 1e-9).astype(int), BINS - 1)
+    places = np.minimum((values[~np.isnan(values)] * BINS).astype(int), BINS - 1)
     return [int(n) for n in np.bincount(places, minlength=BINS)]
 
 

@@ -14,7 +14,7 @@ from django.http import Http404
 from classify.models import SubjectProgress
 from classify.results import current_summary
 from ml_worker.models import Prediction
-from starsieve.catalogues.freezing import models_in_use
+from starsieve.catalogues.freezing import in_catalogue, models_in_use
 from starsieve.catalogues.models import SubjectDisagreement
 from starsieve.projects.frames import frame_urls
 from starsieve.projects.models import Workflow
@@ -104,10 +104,12 @@ def _keys(workflow: Workflow, wanted: Wanted, model_ids: list[int]) -> QuerySet[
     if wanted.sort == "disagreement":
         rows, value, progress = SubjectDisagreement.objects.filter(workflow=workflow), "value", "progress__"
     elif wanted.sort == "score":
-        scored = Q(subject__progress__workflow=workflow, model_id__in=model_ids[:1])
+        scored = Q(
+            in_catalogue("subject__progress__"), subject__progress__workflow=workflow, model_id__in=model_ids[:1]
+        )
         rows, value, progress = Prediction.objects.filter(scored), "score", "subject__progress__"
     else:
-        rows, progress = SubjectProgress.objects.filter(workflow=workflow), ""
+        rows, progress = SubjectProgress.objects.filter(in_catalogue(), workflow=workflow), ""
         value = "classification_count" if wanted.sort == "count" else "subject_id"
     if wanted.state:
         state = Q(**{f"{progress}retired_at__isnull": wanted.state == "open"})

@@ -178,6 +178,16 @@ def test_scores_are_those_of_the_newest_batch_that_knows_the_subject(
     assert list(frozen) == [(0.9, "new"), (0.2, "old")]
 
 
+def test_of_an_unlinked_set_only_subjects_with_votes_stay(survey: Any, make_release: Callable[..., Any]) -> None:
+    from starsieve.projects.services import unlink_subject_set
+
+    workflow = survey.workflow(GRADE)
+    survey.answer(workflow, "two", "A")
+    unlink_subject_set(workflow=workflow, subject_set=workflow.subject_sets.get())
+    frozen = make_release(workflow).subjects.values_list("subject__name", flat=True)
+    assert list(frozen) == ["two"]
+
+
 def test_many_subjects_come_in_chunks(
     survey: Any, make_release: Callable[..., Any], file_bytes: FileBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

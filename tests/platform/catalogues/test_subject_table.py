@@ -77,6 +77,16 @@ def test_another_workflow_on_the_same_subjects_changes_nothing(
     assert turned(workflow, monkeypatch, sort="count") == list("adbcefgh")
 
 
+@pytest.mark.parametrize(("sort", "names"), [("count", "adbce"), ("score", "abcde"), ("subject", "abcde")])
+def test_of_an_unlinked_set_only_subjects_with_votes_stay(
+    workflow: Any, monkeypatch: pytest.MonkeyPatch, sort: str, names: str
+) -> None:
+    from starsieve.projects.services import unlink_subject_set
+
+    unlink_subject_set(workflow=workflow, subject_set=workflow.subject_sets.get())
+    assert turned(workflow, monkeypatch, sort=sort) == list(names)
+
+
 def test_rows_tell_the_leading_answer_and_the_score(workflow: Any) -> None:
     row = subject_page(workflow, Wanted("count", "", None)).rows[0]
     assert (row.answer, row.share, row.disagreement) == ("A", 1.0, 0.0)
