@@ -66,7 +66,6 @@ export function showFeedback(feedback, imageUrl) {
   box.className = `feedback ${isRight ? "is-right" : "is-wrong"}`;
   byId("feedback-image").src = imageUrl;
   byId("feedback-title").textContent = isRight ? "Well spotted" : "Not quite";
-  byId("feedback-source").hidden = !feedback.some((one) => one.source === "simulated");
   byId("feedback-text").textContent = feedback.map((one) => one.message).filter(Boolean).join(" ");
   box.hidden = false;
   announce(`About the last stamp: ${byId("feedback-title").textContent}. ${byId("feedback-text").textContent}`);
