@@ -20,7 +20,6 @@ ENV PYTHONUNBUFFERED=1 \
     STARSIEVE_VAR=/var/lib/starsieve \
     STATIC_ROOT=/srv/static \
     PROMETHEUS_MULTIPROC_DIR=/run/starsieve \
-    MPLCONFIGDIR=/tmp/matplotlib \
     XDG_CACHE_HOME=/tmp/cache \
     XDG_CONFIG_HOME=/tmp/config
 RUN groupadd --gid 10001 starsieve \
