@@ -72,7 +72,8 @@ def test_the_admin_is_guarded_too(world: World, address: str) -> None:
 )
 def test_other_answers_are_guarded(address: str, client: Client) -> None:
     answer = client.get(address)
-    answer.close()
+    if answer.streaming:
+        list(answer.streaming_content)
 
     assert policy_of(answer) == POLICY
     assert answer["X-Content-Type-Options"] == "nosniff"
