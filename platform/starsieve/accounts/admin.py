@@ -10,14 +10,16 @@ from starsieve.accounts.models import ApiToken, User
 
 if TYPE_CHECKING:  # generic only in the type stubs
     TokenModelAdmin = admin.ModelAdmin[ApiToken]
+    PeopleAdmin = DjangoUserAdmin[User]
 else:
     TokenModelAdmin = admin.ModelAdmin
+    PeopleAdmin = DjangoUserAdmin
 
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(PeopleAdmin):
     """A superuser may change everything; other staff may neither grant powers nor touch accounts that have some."""
 
     list_display = ("username", "email", "is_active", "is_staff", "date_joined", "last_login")

@@ -73,7 +73,8 @@ def export(user: User) -> dict[str, Any]:
 
 def _tokens(user: User) -> Iterator[dict[str, Any]]:
     columns = ("name", "scope", "created_at", "last_used_at", "expires_at", "revoked_at")
-    return user.api_tokens.values(*columns).iterator()
+    rows: Iterator[dict[str, Any]] = user.api_tokens.values(*columns).iterator()
+    return rows
 
 
 def obstacles(user: User) -> list[str]:

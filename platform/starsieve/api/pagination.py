@@ -17,7 +17,7 @@ class IdCursorPagination(CursorPagination):
         """DRF trusts the position inside the cursor; a made-up one would reach the database and fail there."""
         cursor: Cursor | None = super().decode_cursor(request)
         if cursor is not None and cursor.position is not None:
-            position = cursor.position
+            position = str(cursor.position)
             if not (position.isascii() and position.isdigit() and len(position) <= LONGEST_ID):
                 raise NotFound(self.invalid_cursor_message)
         return cursor

@@ -62,14 +62,15 @@ def problem_response(exc: Exception, context: dict[str, Any]) -> Response | None
     response = Response(problem_body(exc), status=exc.status_code, content_type=MEDIA_TYPE)
     if getattr(exc, "auth_header", None):
         response["WWW-Authenticate"] = exc.auth_header  # type: ignore[attr-defined]
-    if isinstance(exc, exceptions.Throttled) and exc.wait is not None:
-        response["Retry-After"] = str(int(exc.wait) + 1)
+    wait = getattr(exc, "wait", None)  # of Throttled
+    if wait is not None:
+        response["Retry-After"] = str(int(wait) + 1)
     return response
 
 
 def problem_body(exc: exceptions.APIException) -> dict[str, Any]:
     errors = getattr(exc, "errors", None)
-    detail = exc.detail
+    detail: Any = exc.detail
     if errors is None:
         errors = _field_errors(detail) if isinstance(exc, exceptions.ValidationError) else []
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors) if errors else detail

@@ -22,7 +22,7 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    errors = FieldErrorSerializer(many=True)
+    errors = FieldErrorSerializer(many=True)  # type: ignore[assignment]  # RFC 9457's word is also a property's
 
 
 DESCRIPTIONS = {
@@ -47,7 +47,9 @@ class ProblemAutoSchema(AutoSchema):
         for code in self._refusals():
             if code not in bodies:
                 refusal = OpenApiResponse(ProblemSerializer, description=DESCRIPTIONS[code])
-                bodies[code] = self._get_response_for_code(refusal, code, [MEDIA_TYPE], direction)
+                bodies[code] = self._get_response_for_code(  # type: ignore[no-untyped-call]
+                    refusal, code, [MEDIA_TYPE], direction
+                )
         return dict(sorted(bodies.items()))
 
     def get_auth(self) -> list[dict[str, Any]]:

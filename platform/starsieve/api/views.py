@@ -21,10 +21,10 @@ from starsieve.api.problems import problem
 
 @cache
 def _document() -> Any:
-    return SchemaGenerator().get_schema(request=None, public=True)
+    return SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
 
 
-class KeptSchemaGenerator(SchemaGenerator):  # type: ignore[no-untyped-call]
+class KeptSchemaGenerator(SchemaGenerator):
     """The description is the same for everyone and costs a good part of a second: a process makes it once."""
 
     def get_schema(self, request: Any = None, public: bool = False) -> Any:

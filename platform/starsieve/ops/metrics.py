@@ -81,5 +81,5 @@ def exposition() -> bytes:
     else:
         counters = REGISTRY
     queues = CollectorRegistry()
-    queues.register(QueueCollector())  # type: ignore[arg-type]
+    queues.register(QueueCollector())
     return generate_latest(counters) + generate_latest(queues)
