@@ -14,4 +14,4 @@ from starsieve.settings import *  # noqa: F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed only; the product's hasher is Django's
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 CELERY_BROKER_URL = "memory://"
-os.makedirs(STATIC_ROOT, exist_ok=True)  # noqa: F405  # whitenoise warns when it is missing
+os.makedirs(STATIC_ROOT, exist_ok=True)  # whitenoise warns when it is missing

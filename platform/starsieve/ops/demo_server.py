@@ -99,8 +99,8 @@ def _start(port: int) -> list[subprocess.Popen[bytes]]:
     python = Path(sys.executable).parent
     web = [python / "gunicorn", "starsieve.wsgi", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread",
            "--workers", "2", "--threads", "4", "--log-level", "warning"]  # fmt: skip
-    worker = [python / "celery", "-A", "starsieve", "worker", "--beat", "--concurrency", "1", "--loglevel", "WARNING",
-              "--without-gossip", "--without-mingle"]  # fmt: skip
+    worker = [python / "celery", "--quiet", "-A", "starsieve", "worker", "--beat", "--concurrency", "1",
+              "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]  # fmt: skip
     # Sessions of their own: Ctrl-C reaches only this process, which stops them in order.
     return [subprocess.Popen([str(part) for part in command], start_new_session=True) for command in (web, worker)]
 

@@ -19,7 +19,15 @@ from starsieve.ops.demo import texts
 from starsieve.ops.demo.lenses import paint_onto
 from starsieve.ops.demo.people import make_people
 from starsieve.ops.demo.sky import Galaxy, detect_galaxies, picture
-from starsieve.ops.demo.stamps import SHOWN, clump_peaks, colour_stamp, cutout, is_deflector_like, lens_stamp
+from starsieve.ops.demo.stamps import (
+    SHOWN,
+    clump_peaks,
+    colour_stamp,
+    cutout,
+    is_deflector_like,
+    is_star_like,
+    lens_stamp,
+)
 from starsieve.ops.demo.volunteers import classify, looks, make_volunteers
 from starsieve.projects.imports import SubjectRow, import_subjects
 from starsieve.projects.models import Membership, Origin, Project, Subject, SubjectSet, Workflow
@@ -75,8 +83,8 @@ def build_demo(size: Size, say: Say) -> None:
         call_command("train_model", MODEL_NAME, workflow=texts.LENS_GRADING["slug"], note=texts.MODEL_NOTE, verbosity=0)
 
 
-def _project(template: str, data: dict[str, str], people: dict[str, User]) -> tuple[Project, Workflow]:
-    project = create_project(template=template, owner=people["admin"], status=Project.Status.LIVE, **data)
+def _project(template: str, about: texts.About, people: dict[str, User]) -> tuple[Project, Workflow]:
+    project = create_project(template=template, owner=people["admin"], status=Project.Status.LIVE, **about)
     set_member(project=project, user=people["expert"], role=Membership.Role.EXPERT)
     return project, project.workflows.get()
 
@@ -205,7 +213,7 @@ def _lens_truth(subject: Subject, task: Task) -> Any:
 
 def _clump_scout(people: dict[str, User], rgb: NDArray[np.uint8], galaxies: Sequence[Galaxy], size: Size) -> None:
     project, workflow = _project("clump-scout", texts.CLUMP_SCOUT, people)
-    large = [galaxy for galaxy in galaxies if galaxy.area >= 120][: 2 * size.clumpy]
+    large = [galaxy for galaxy in galaxies if galaxy.area >= 120 and not is_star_like(rgb, galaxy)][: 2 * size.clumpy]
     stamps = [(galaxy, colour_stamp(rgb, galaxy), Origin.REAL) for galaxy in large]
     lumpy = [entry for entry in stamps if len(clump_peaks(_pixels(entry[1]))) >= 2][: size.clumpy]
     subjects = _load(

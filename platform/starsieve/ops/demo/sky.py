@@ -37,7 +37,7 @@ def picture() -> NDArray[np.uint8]:
     """The Hubble Deep Field, (872, 1000, 3) uint8."""
     from skimage.data import hubble_deep_field
 
-    return np.asarray(hubble_deep_field(), dtype=np.uint8)
+    return np.asarray(hubble_deep_field(), dtype=np.uint8)  # type: ignore[no-untyped-call]
 
 
 def detect_galaxies(rgb: NDArray[np.uint8]) -> list[Galaxy]:

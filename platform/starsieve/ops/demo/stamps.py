@@ -14,6 +14,7 @@ SHOWN = 320  # pixels on a side
 COLOUR = Recipe(("red", "green", "blue"), "none")
 CHANNELS = ("red", "green", "blue")
 DEEP_GAIN = 3.0  # how much fainter light the deep frame shows
+SATURATED = 235  # 8-bit counts
 LENS_STAMP = 64  # pixels of the picture: an arc and some sky around the deflecting galaxy
 
 
@@ -34,7 +35,14 @@ def cutout(rgb: NDArray[np.uint8], galaxy: Galaxy, size: int = LENS_STAMP) -> ND
 def has_room(rgb: NDArray[np.uint8], galaxy: Galaxy, size: int = LENS_STAMP) -> bool:
     """Whether a cutout of this size around the galaxy lies inside the picture."""
     half, (height, width) = size / 2 + 1, rgb.shape[:2]
-    return half <= galaxy.x <= width - half and half <= galaxy.y <= height - half
+    return bool(half <= galaxy.x <= width - half and half <= galaxy.y <= height - half)
+
+
+def is_star_like(rgb: NDArray[np.uint8], galaxy: Galaxy) -> bool:
+    """Bright and saturated in the middle: a star with spikes, or an elliptical without clumps."""
+    row, column = round(galaxy.y), round(galaxy.x)
+    middle = rgb[row - 1 : row + 2, column - 1 : column + 2]
+    return bool(middle.mean() > SATURATED)
 
 
 def is_deflector_like(rgb: NDArray[np.uint8], galaxy: Galaxy) -> bool:
@@ -66,7 +74,7 @@ def _middle(band: NDArray[np.float64]) -> NDArray[np.bool_]:
     """The pixels within a quarter of the stamp's side of its centre."""
     size = len(band)
     rows, columns = np.indices(band.shape)
-    return np.hypot(rows - size / 2, columns - size / 2) < size / 4
+    return np.asarray(np.hypot(rows - size / 2, columns - size / 2) < size / 4)
 
 
 def _picture(bands: NDArray[np.float64], band: str, stretch: str) -> Picture:

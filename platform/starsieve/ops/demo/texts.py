@@ -1,5 +1,16 @@
 """What the demo's project pages say. Every page states what is real and what is simulated."""
 
+from typing import TypedDict
+
+
+class About(TypedDict):
+    title: str
+    slug: str
+    summary: str
+    description: str
+    data_note: str
+
+
 SKY_NOTE = (
     "The pixels are **real**: the Hubble Deep Field (NASA/ESA, 1996), an 8-bit colour picture that the scikit-image "
     "package carries. Galaxies were found on it by photutils and cut out by Starsieve's own stamp cutter; stamps are "
@@ -10,7 +21,7 @@ VOLUNTEERS_NOTE = (
     "pages have something to show. Yours are added to them."
 )
 
-GALAXY_ZOO = {
+GALAXY_ZOO: About = {
     "title": "Galaxy Zoo: Deep Field",
     "slug": "galaxy-zoo",
     "summary": "Smooth, spiral or something else? Sort the galaxies of the Hubble Deep Field by shape.",
@@ -21,7 +32,7 @@ GALAXY_ZOO = {
     ),
     "data_note": SKY_NOTE + VOLUNTEERS_NOTE,
 }
-LENS_GRADING = {
+LENS_GRADING: About = {
     "title": "Lens grading",
     "slug": "lens-grading",
     "summary": "Is it a gravitational lens? Grade each candidate A, B, C, I or X.",
@@ -44,7 +55,7 @@ MODEL_NOTE = (
     "The demo's simulated lenses, painted onto real galaxies of the Hubble Deep Field, against others. "
     "Shows the prefilter at work; not for science."
 )
-CLUMP_SCOUT = {
+CLUMP_SCOUT: About = {
     "title": "Clump Scout: Deep Field",
     "slug": "clump-scout",
     "summary": "Draw a box on each bright clump of star formation.",
