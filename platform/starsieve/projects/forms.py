@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.db.models import Q
 
 from starsieve.accounts.models import User
 from starsieve.projects.definitions import DefinitionError, parse_definition, read_definition
@@ -78,15 +77,16 @@ class SettingsForm(ProjectModelForm):
 
 
 class AddMemberForm(RefusableForm):
-    person = forms.CharField(max_length=254, label="User name or e-mail address")
+    # By user name alone: anybody may make a project, and must not learn from it which addresses have accounts.
+    person = forms.CharField(max_length=150, label="User name")
     role = forms.ChoiceField(choices=Membership.Role.choices, initial=Membership.Role.VOLUNTEER)
 
     def clean_person(self) -> User:
         text = self.cleaned_data["person"].strip()
-        people = list(User.objects.filter(Q(username__iexact=text) | Q(email__iexact=text), is_active=True)[:2])
-        if len(people) != 1:
-            raise forms.ValidationError("There is no single account of that name or address; ask for the user name.")
-        return people[0]
+        person = User.objects.filter(username__iexact=text, is_active=True).first()
+        if person is None:
+            raise forms.ValidationError("There is no account of that name; ask the person for their user name.")
+        return person
 
 
 class RoleForm(RefusableForm):
