@@ -223,7 +223,7 @@ def test_bad_settings_are_shown_and_change_nothing(
     assert project.title == "Deep field"
 
 
-def test_members_are_added_by_name_or_address_changed_and_removed(
+def test_members_are_added_by_user_name_changed_and_removed(
     owners_client: Client, project: Project, make_user: Callable[..., Any]
 ) -> None:
     ada = make_user("ada")
