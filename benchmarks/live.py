@@ -1,0 +1,161 @@
+"""Next stamp and submit through the WSGI application: SQL statements and CPU of a call, at two lengths of the queue."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.figures import CpuClock, Figure, own_process
+from tests.support.services import postgresql
+
+FEW, MANY = 5_000, 100_000
+VOLUNTEERS = 10
+ROUNDS = 400  # per workflow; each one next and one submit
+BLOCK = 20  # rounds on one workflow before it is the other's turn, so that a busy spell strikes both
+WARM_UP = 20
+# CPU ms of application and database for one stored classification: a third of Label Studio's least on such a machine.
+MOST_CPU = 40.0
+# The application's share in requests that do nothing, which the machine's speed leaves alone.
+MOST_WORK = 20.0
+
+
+def measure(*, tiny: bool = False) -> Iterator[Figure]:
+    yield from _measure("SQLite", "", tiny)
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgresql())
+        except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as problem:
+            print(f"live      no PostgreSQL can be started here, its figures are left out: {problem}", flush=True)
+            return
+        yield from _measure("PostgreSQL", url, tiny)
+
+
+def _measure(name: str, url: str, tiny: bool) -> Iterator[Figure]:
+    sizes, rounds = ((50, 100), BLOCK) if tiny else ((FEW, MANY), ROUNDS)
+    with tempfile.TemporaryDirectory() as folder, own_process() as run:
+        small, large, server_ms = run(_measure_on, folder, url, sizes, rounds)
+    yield from _figures(name, small, large, server_ms)
+
+
+@dataclass
+class Calls:
+    """What was measured on one workflow: milliseconds of CPU of each call, most statements of any."""
+
+    n_subjects: int
+    empty_ms: list[float] = field(default_factory=list)
+    next_ms: list[float] = field(default_factory=list)
+    submit_ms: list[float] = field(default_factory=list)
+    next_statements: int = 0
+    submit_statements: int = 0
+
+
+def _figures(name: str, small: Calls, large: Calls, server_ms: float | None) -> Iterator[Figure]:
+    few, many = f"{small.n_subjects:,} subjects", f"{large.n_subjects:,} subjects"
+    statements = "statements"
+    yield Figure(f"{name}, next", max(small.next_statements, large.next_statements), statements, at_most=4)
+    yield Figure(f"{name}, submit", max(small.submit_statements, large.submit_statements), statements, at_most=8)
+    for calls, size in ((small, few), (large, many)):
+        yield Figure(f"{name}, next, {size}", median(calls.next_ms), "CPU ms")
+        yield Figure(f"{name}, submit, {size}", median(calls.submit_ms), "CPU ms")
+    both, empty = median(large.next_ms) + median(large.submit_ms), median(large.empty_ms)
+    if server_ms is not None:
+        yield Figure(f"{name}, its server process for next + submit", server_ms, "CPU ms")
+    yield Figure(f"{name}, next + submit, all processes", both + (server_ms or 0.0), "CPU ms", at_most=MOST_CPU)
+    yield Figure(f"{name}, a request that does nothing (/healthz)", empty, "CPU ms")
+    yield Figure(f"{name}, next + submit over two that do nothing", both / (2 * empty), "×", at_most=MOST_WORK)
+    for kind, one, other in (("next", large.next_ms, small.next_ms), ("submit", large.submit_ms, small.submit_ms)):
+        yield Figure(f"{name}, {kind}, {many} over {few}", median(one) / median(other), "×", at_most=1.5)
+
+
+def _measure_on(
+    folder: str, url: str, sizes: tuple[int, int], rounds: int
+) -> tuple[Calls, Calls, float | None]:  # in a process of its own: Django is set up once
+    from benchmarks import site
+
+    site.start_django(Path(folder), url)
+    from django.core.management import call_command
+    from django.db import connection
+
+    from starsieve.wsgi import application
+
+    call_command("migrate", verbosity=0)
+    workflows = [site.make_workflow(f"queue-of-{n}", n) for n in sizes]
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")  # as autovacuum does after an import
+    browsers = [site.Browser(application, f"volunteer-{i}") for i in range(VOLUNTEERS)]
+    calls = [Calls(n) for n in sizes]
+    for workflow, counted in zip(workflows, calls, strict=True):
+        _work(workflow, browsers, WARM_UP, Calls(counted.n_subjects))
+        _count_statements(workflow, browsers, counted)
+    before = _backend_seconds(connection)
+    for _ in range(rounds // BLOCK):
+        for workflow, counted in zip(workflows, calls, strict=True):
+            _work(workflow, browsers, BLOCK, counted)
+    after = _backend_seconds(connection)
+    done = sum(len(counted.submit_ms) for counted in calls)
+    server_ms = None if before is None or after is None else 1000 * (after - before) / done
+    return calls[0], calls[1], server_ms
+
+
+def _work(workflow: Any, browsers: list[Any], rounds: int, calls: Calls) -> None:
+    from benchmarks.site import shortest_annotations
+
+    annotations = shortest_annotations(workflow)
+    for i in range(rounds):
+        browser = browsers[i % len(browsers)]
+        empty, with_next, with_submit = CpuClock(), CpuClock(), CpuClock()
+        browser.call("GET", "/healthz", clock=empty)
+        served = browser.call("GET", f"/api/v1/workflows/{workflow.pk}/next", clock=with_next)
+        browser.call(
+            "POST", f"/api/v1/workflows/{workflow.pk}/classifications", _body(served, annotations), clock=with_submit
+        )
+        calls.empty_ms.append(1000 * empty.seconds)
+        calls.next_ms.append(1000 * with_next.seconds)
+        calls.submit_ms.append(1000 * with_submit.seconds)
+
+
+def _count_statements(workflow: Any, browsers: list[Any], calls: Calls) -> None:
+    """Most statements of either call over the volunteers, session, user, BEGIN and COMMIT included."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from benchmarks.site import shortest_annotations
+
+    annotations = shortest_annotations(workflow)
+    for browser in browsers:
+        with CaptureQueriesContext(connection) as asked:
+            served = browser.call("GET", f"/api/v1/workflows/{workflow.pk}/next")
+        body = _body(served, annotations)
+        with CaptureQueriesContext(connection) as stored:
+            browser.call("POST", f"/api/v1/workflows/{workflow.pk}/classifications", body)
+        calls.next_statements = max(calls.next_statements, len(asked))
+        calls.submit_statements = max(calls.submit_statements, len(stored))
+
+
+def _body(served: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": str(uuid4()),
+        "subject": served["subjects"][0]["id"],
+        "workflow_version": served["workflow_version"],
+        "annotations": annotations,
+        "started_at": "2026-11-22T12:00:00Z",
+        "finished_at": "2026-11-22T12:00:07Z",
+        "metadata": {"client": "bench"},
+    }
+
+
+def _backend_seconds(connection: Any) -> float | None:
+    """CPU seconds so far of the PostgreSQL process behind this connection; None for SQLite, or off Linux."""
+    if connection.vendor != "postgresql" or not Path("/proc/self/stat").exists():
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (process,) = cursor.fetchone()
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,127 @@
+"""A Starsieve in this very process, on a database of the bench's own, spoken to through its WSGI application."""
+
+import io
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+from benchmarks.figures import CpuClock
+
+FRAME = {"path": "stamps/ab/abcdef.png", "width": 320, "height": 320, "band": "colour", "stretch": ""}
+AT_ONCE = 5000
+
+
+def start_django(folder: Path, database_url: str = "") -> None:
+    """Settings as in production without HTTPS, everything that is written inside `folder`. Once per process."""
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="starsieve.settings",
+        STARSIEVE_VAR=str(folder),
+        DATABASE_URL=database_url or f"sqlite:///{folder / 'bench.sqlite3'}",
+        SECRET_KEY=secrets.token_hex(32),
+        DEBUG="0",
+        HTTPS="0",
+        LOG_LEVEL="WARNING",
+        REDIS_URL="",
+        CELERY_BROKER_URL="memory://",
+    )
+    (folder / "static").mkdir(parents=True, exist_ok=True)
+    import django
+
+    django.setup()
+
+
+def make_workflow(slug: str, n_subjects: int) -> Any:
+    """A live public project with the Galaxy Zoo tree and its queue of subjects."""
+    from starsieve.accounts.models import User
+    from starsieve.projects.models import Project, Subject
+    from starsieve.projects.services import create_project, create_subject_set, link_subject_set
+
+    owner, _ = User.objects.get_or_create(username="owner")
+    project = create_project(
+        title=slug, slug=slug, summary="For measuring", template="gz-decals", owner=owner, status=Project.Status.LIVE
+    )
+    subject_set, _ = create_subject_set(project=project, name="Simulated")
+    rows = (
+        Subject(project=project, subject_set=subject_set, name=f"S{i:07d}", frames=[FRAME]) for i in range(n_subjects)
+    )
+    Subject.objects.bulk_create(rows, batch_size=AT_ONCE)
+    workflow = project.workflows.get()
+    link_subject_set(workflow=workflow, subject_set=subject_set)
+    return workflow
+
+
+def shortest_annotations(workflow: Any) -> list[dict[str, Any]]:
+    """The first answer to each question, along the tree: smooth, round, not merging, nothing rare."""
+    definition = workflow.current.parsed
+    annotations, key = [], definition.first
+    while key is not None:
+        task = definition.tasks[key]
+        value: Any = 0 if task.type == "single" else []
+        annotations.append({"task": key, "value": value})
+        key = task.next_task(value)
+    return annotations
+
+
+class Browser:
+    """A signed-in volunteer's browser: cookies, CSRF token, JSON."""
+
+    def __init__(self, application: Any, username: str) -> None:
+        from django.test import Client
+
+        from starsieve.accounts.models import User
+
+        user = User.objects.create_user(username)
+        client = Client()
+        client.force_login(user)
+        self.application = application
+        self.cookies = {"sessionid": client.cookies["sessionid"].value}
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, clock: CpuClock | None = None) -> Any:
+        """The answer, parsed if it is JSON. Raises RuntimeError for anything but 200 and 201."""
+        environ, answer = self._environ(method, path, body), _Answer()
+        with clock or CpuClock():
+            chunks = self.application(environ, answer.start)
+            content = b"".join(chunks)
+            chunks.close()
+        if not answer.status.startswith(("200", "201")):
+            raise RuntimeError(f"{method} {path}: {answer.status} {content[:500]!r}")
+        self.cookies.update(answer.cookies())
+        return json.loads(content) if answer.is_json else content
+
+    def _environ(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        content = b"" if body is None else json.dumps(body).encode()
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(content)),
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_COOKIE": "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
+            "HTTP_X_CSRFTOKEN": self.cookies.get("csrftoken", ""),
+            "wsgi.input": io.BytesIO(content),
+        }
+        setup_testing_defaults(environ)
+        return environ
+
+
+class _Answer:
+    """Status and headers that the application started its answer with."""
+
+    status = ""
+    headers: list[tuple[str, str]]
+
+    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+        self.status, self.headers = status, headers
+
+    @property
+    def is_json(self) -> bool:
+        return "json" in dict(self.headers).get("Content-Type", "")
+
+    def cookies(self) -> dict[str, str]:
+        pairs = [value.partition(";")[0].partition("=") for name, value in self.headers if name == "Set-Cookie"]
+        return {name.strip(): value for name, _, value in pairs}
