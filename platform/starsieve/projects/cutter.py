@@ -22,6 +22,7 @@ from starsieve.projects.stretches import STRETCHES, compose_colour, stretch_band
 
 AS_IT_IS = "none"
 SMALLEST_SIDE = 4  # pixels
+UNBOUNDED = 1e9  # pixels or seconds of arc; no stamp comes near
 SAME_GRID = 0.01  # pixels
 
 
@@ -117,6 +118,8 @@ def check_cut(mosaics: Sequence[Mosaic], cut: Cut) -> None:
         raise StampError(f"the size's unit is px or arcsec, not {cut.size_unit!r}")
     if cut.size_unit == "arcsec" and mosaics[0].wcs is None:
         raise StampError(f"the mosaic of {bands[0]} has no world coordinates: give the size in pixels")
+    if not 0 < cut.size < UNBOUNDED:  # false for NaN too
+        raise StampError(f"a stamp's size must be a positive number, not {cut.size:g}")
     side = _side(mosaics[0], cut)
     if side < SMALLEST_SIDE:
         raise StampError(f"a stamp of {side} pixels is too small; the least is {SMALLEST_SIDE}")
@@ -187,7 +190,7 @@ def _side(first: Mosaic, cut: Cut) -> int:
     if cut.size_unit == "px" or first.wcs is None:
         return round(cut.size)
     arcsec_per_pixel = 3600 * float(np.mean(proj_plane_pixel_scales(first.wcs)))
-    return max(1, round(cut.size / arcsec_per_pixel))
+    return max(1, round(min(cut.size / arcsec_per_pixel, UNBOUNDED)))
 
 
 def _pixel_of(mosaic: Mosaic, position: PixelPosition | SkyPosition) -> tuple[float, float]:

@@ -112,21 +112,25 @@ def _reddest_first(names: list[str]) -> tuple[int, int, int]:
 
 
 def read_wcs(header: fits.Header) -> WCS | None:
-    """The celestial part of the header's world coordinates, if it has any that astropy can read."""
+    """The celestial part of the header's world coordinates, if it has any that astropy can turn into ICRS."""
     with quiet():
         try:
             wcs = WCS(header).celestial
-            return wcs if wcs.has_celestial else None
+            # The conversion fails for the Sun's disc, a planet, azimuth and elevation.
+            return wcs if wcs.has_celestial and wcs.pixel_to_world(0, 0).icrs is not None else None
         except Exception:  # wcslib's errors are many; a stamp without a place on the sky is still a stamp
             return None
 
 
 def sky_cards(wcs: WCS | None, width: int, height: int) -> Wcs | None:
-    """Cards for an image of that size that is turned over to count rows from the top."""
+    """Cards for an image of that size that is turned over to count rows from the top; None if it lies nowhere."""
     if wcs is None:
         return None
     x, y = (width - 1) / 2, (height - 1) / 2
-    return tangent_cards(wcs, x, y, width=width, height=height, scale=1.0, rows_up=True)
+    try:
+        return tangent_cards(wcs, x, y, width=width, height=height, scale=1.0, rows_up=True)
+    except StampError:  # outside its own projection; a stamp without a place on the sky is still a stamp
+        return None
 
 
 def tangent_cards(wcs: WCS, x: float, y: float, *, width: int, height: int, scale: float, rows_up: bool) -> Wcs:
@@ -155,9 +159,9 @@ def tangent_cards(wcs: WCS, x: float, y: float, *, width: int, height: int, scal
     """
     points: SkyCoord = wcs.pixel_to_world([x, x + 1, x - 1, x, x], [y, y, y, y + 1, y - 1]).icrs
     lon, lat = np.radians(points.ra.deg), np.radians(points.dec.deg)
-    if not np.all(np.isfinite([lon, lat])):
-        raise StampError("lies outside its image's projection")
     xi, eta = _gnomonic(lon, lat, lon[0], lat[0])
+    if not np.all(np.isfinite([lon, lat, xi, eta])):
+        raise StampError("lies outside its image's projection")
     along_y = -1.0 if rows_up else 1.0
     return {
         "CTYPE1": "RA---TAN",

@@ -104,3 +104,26 @@ def test_world_coordinates_that_make_no_sense_cost_only_themselves() -> None:
     stamp = read_fits_stamp(data, stretch="asinh")
     assert stamp.wcs is None
     assert len(stamp.pictures) == 1
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("HPLN-TAN", "HPLT-TAN"),  # the Sun's disc
+        ("MALN-SIN", "MALT-SIN"),  # the surface of Mars
+        ("AZ---TAN", "EL---TAN"),  # above a horizon
+        ("XLON-TAN", "XLAT-TAN"),  # nobody knows where
+    ],
+)
+def test_a_place_that_is_not_on_the_sky_costs_only_itself(kinds: tuple[str, str]) -> None:
+    cards = {"CRPIX1": 1, "CRPIX2": 1, "CRVAL1": 10.0, "CRVAL2": 10.0, "CDELT1": 1e-4, "CDELT2": 1e-4}
+    data = fits_bytes(image((8, 8), CTYPE1=kinds[0], CTYPE2=kinds[1], **cards))
+    stamp = read_fits_stamp(data, stretch="asinh")
+    assert stamp.wcs is None
+    assert len(stamp.pictures) == 1
+
+
+def test_a_stamp_outside_its_own_projection_lies_nowhere() -> None:
+    cards = {"CRPIX1": -900, "CRPIX2": 1, "CRVAL1": 10.0, "CRVAL2": 10.0, "CDELT1": 1.0, "CDELT2": 1.0}
+    data = fits_bytes(image((8, 8), CTYPE1="RA---SIN", CTYPE2="DEC--SIN", **cards))
+    assert read_fits_stamp(data, stretch="asinh").wcs is None
