@@ -1,6 +1,7 @@
 """What the importing commands share: finding the project, showing progress, keeping the rejected rows."""
 
 import csv
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from starsieve.projects.imports import ImportReport, ReadFrame, RefusedRow, Reject, SubjectRow, import_subjects
 from starsieve.projects.models import Origin, Project, SubjectSet
 from starsieve.projects.services import Refused, create_subject_set, link_subject_set
+from starsieve.projects.task_types import is_storable
 
 
 def add_import_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +28,7 @@ def add_import_arguments(parser: ArgumentParser) -> None:
 
 def find_project(slug: str) -> Project:
     try:
-        return Project.objects.get(slug=slug)
+        return Project.objects.get(slug=slug if is_storable(slug) else "")
     except Project.DoesNotExist:
         known = ", ".join(Project.objects.values_list("slug", flat=True)[:20]) or "none yet"
         raise CommandError(f"There is no project {slug!r}; there are: {known}.") from None
@@ -43,8 +45,9 @@ def run_import(
     stdout: OutputWrapper,
 ) -> None:
     """Import with a progress bar; raises CommandError when a row was rejected."""
-    subject_set = _subject_set(project, file, options, stdout)
     rejects_file = options["rejects"] or file.with_name(f"{file.name}.rejects.csv")
+    _check_writable(rejects_file, file)
+    subject_set = _subject_set(project, file, options, stdout)
     with _RejectsFile(rejects_file) as rejects, _progress(total) as on_progress:
         report = import_subjects(
             project=project,
@@ -62,6 +65,15 @@ def run_import(
             f"{report.rejected} of {report.rows} rows rejected; {rejects_file} says why. "
             "Mend them and run the same command again: what is stored stays as it is."
         )
+
+
+def _check_writable(rejects_file: Path, file: Path) -> None:
+    """Raises CommandError before anything is written, not when the first row is rejected."""
+    if rejects_file.exists() and rejects_file.samefile(file):
+        raise CommandError(f"--rejects {rejects_file}: is the file to be imported; name another.")
+    target = rejects_file if rejects_file.exists() else rejects_file.parent
+    if rejects_file.is_dir() or not os.access(target, os.W_OK) or not rejects_file.parent.is_dir():
+        raise CommandError(f"{rejects_file}: rejected rows cannot be written there; name another file with --rejects.")
 
 
 def _subject_set(project: Project, file: Path, options: dict[str, Any], stdout: OutputWrapper) -> SubjectSet:

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +21,7 @@ from starsieve.projects.imports import RefusedRow, RowError, SubjectRow
 from starsieve.projects.task_types import is_storable, shown
 
 IMAGE_COLUMN = re.compile(r"image(_\d{1,3})?\Z")
+SEPARATOR = re.compile("[;\t|]")
 LONGEST_LINE = 1_000_000
 LONGEST_COLUMN = 100
 CATALOGUE_COLUMNS = ("x", "y")
@@ -37,7 +39,7 @@ def open_manifest(path: Path) -> Iterator[IO[str]]:
     try:
         raw = path.open("rb")
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ManifestError(f"cannot be read: {error.strerror}") from None
     with raw:
         unpacked: Any = gzip.GzipFile(fileobj=raw) if raw.read(2) == b"\x1f\x8b" else raw
         raw.seek(0)
@@ -60,9 +62,9 @@ def is_json_lines(name: str) -> bool:
 
 
 def read_manifest(text: Iterable[str], *, json_lines: bool) -> Iterator[SubjectRow | RefusedRow]:
-    """The manifest's rows in order. Raises ManifestError at once for a file without a usable heading."""
+    """The manifest's rows in order. Raises ManifestError at once for a file without a usable heading or any row."""
     records = _json_records(text) if json_lines else _csv_records(text, ("name",))
-    return (_as_row(number, record, _subject_row) for number, record in records)
+    return (_as_row(number, record, _subject_row) for number, record in _at_least_one(records))
 
 
 def read_catalogue(text: Iterable[str]) -> Iterator[SubjectRow | RefusedRow]:
@@ -70,10 +72,19 @@ def read_catalogue(text: Iterable[str]) -> Iterator[SubjectRow | RefusedRow]:
 
     The row's one frame refers to a SkyPosition or PixelPosition. Raises ManifestError as read_manifest does.
     """
-    return (_as_row(number, record, _catalogue_row) for number, record in _csv_records(text, ()))
+    records = _csv_records(text, ())
+    return (_as_row(number, record, _catalogue_row) for number, record in _at_least_one(records))
 
 
 Record = dict[str, Any] | RowError
+
+
+def _at_least_one(records: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
+    """The same records; raises ManifestError if there are none, before anybody makes a set for them."""
+    first = next(records, None)
+    if first is None:
+        raise ManifestError("holds no subject: not one row of data")
+    return chain([first], records)
 
 
 def _as_row(number: int, record: Record, make: Callable[[int, dict[str, Any]], SubjectRow]) -> SubjectRow | RefusedRow:
@@ -122,14 +133,16 @@ def _csv_rows(reader: Iterator[list[str]], heading: list[str]) -> Iterator[tuple
 def _check_heading(heading: list[str], required: Sequence[str]) -> None:
     if not any(heading):
         raise ManifestError("row 1: the file is empty; the first row must name the columns")
-    for column in required:
-        if column not in heading:
-            raise ManifestError(
-                f"row 1: the column “{column}” is missing; there are {', '.join(shown(c) for c in heading[:20])}"
-            )
     for i, column in enumerate(heading):
         if not is_storable(column) or len(column) > LONGEST_COLUMN:
             raise ManifestError(f"row 1: column {i + 1} has a name that cannot be used: {shown(column)}; is it UTF-8?")
+    for column in required:
+        if column not in heading:
+            hint = "; commas must separate the columns" if len(heading) == 1 and SEPARATOR.search(heading[0]) else ""
+            raise ManifestError(
+                f"row 1: the column “{column}” is missing; there are {', '.join(shown(c) for c in heading[:20])}{hint}"
+            )
+    for i, column in enumerate(heading):
         if not column:
             raise ManifestError(f"row 1: column {i + 1} has no name")
         if column in heading[:i]:
@@ -167,6 +180,8 @@ def _catalogue_row(number: int, record: dict[str, Any]) -> SubjectRow:
     if ra is not None and dec is not None:
         frame, name = ("ra, dec", SkyPosition(ra, dec)), _name(record) or position_name(ra, dec)
     elif x is not None and y is not None:
+        if not (isfinite(x) and isfinite(y)):
+            raise RowError("x, y", f"must be ordinary numbers, not {x} and {y}")
         frame, name = ("x, y", PixelPosition(x, y)), _name(record) or f"x{x:.1f}-y{y:.1f}"
     else:
         raise RowError("ra, dec", "no position: fill in ra and dec, or the pixels x and y")

@@ -10,6 +10,7 @@ from starsieve.accounts.models import User
 from starsieve.projects.arrivals import announce_arrivals
 from starsieve.projects.definitions import WorkflowDefinition, parse_definition
 from starsieve.projects.models import Membership, Origin, Project, SubjectSet, Workflow, WorkflowVersion
+from starsieve.projects.task_types import is_storable
 from starsieve.projects.workflow_templates import TEMPLATES
 
 # /projects/new/ is the page that makes one.
@@ -172,6 +173,8 @@ def create_subject_set(
     name = name.strip()
     if not name or len(name) > 120:
         raise Refused("subject_set", "the set's name must have between 1 and 120 characters")
+    if not is_storable(name) or not name.isprintable():
+        raise Refused("subject_set", "the set's name has characters that cannot be shown")
     if origin not in Origin.values:
         raise Refused("origin", f"must be one of {', '.join(Origin.values)}")
     subject_set, is_new = SubjectSet.objects.get_or_create(

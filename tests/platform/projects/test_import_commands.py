@@ -93,6 +93,16 @@ def test_bytes_that_are_not_utf8_cost_their_row(project: Project, stamp_folder: 
         (("deep-field", "m.csv", "--images", "absent"), "no such folder"),
         (("deep-field", "empty.csv"), "the file is empty"),
         (("deep-field", "headless.csv"), "“name” is missing"),
+        (("deep-field", "."), ".: cannot be read: Is a directory"),
+        (("deep-field", "heading.csv"), "holds no subject"),
+        (("deep-field", "blank.jsonl"), "holds no subject"),
+        (("deep-field", "semicolons.csv"), "“name” is missing; there are 'name;image'; commas must separate"),
+        (("deep-field", "utf16.csv"), "is it UTF-8?"),
+        (("deep-field", "m.csv", "--rejects", "m.csv"), "is the file to be imported"),
+        (("deep-field", "m.csv", "--rejects", "."), "cannot be written there"),
+        (("deep-field", "m.csv", "--rejects", "absent/r.csv"), "cannot be written there"),
+        (("deep-field", "m.csv", "--set", "two\nlines"), "cannot be shown"),
+        (("deep-\udcff", "m.csv"), "There is no project"),
     ],
 )
 def test_a_command_that_cannot_work_says_what_to_mend(
@@ -102,6 +112,10 @@ def test_a_command_that_cannot_work_says_what_to_mend(
     Path("m.csv").write_text("name,image\na,a.png\n")
     Path("empty.csv").write_text("")
     Path("headless.csv").write_text("1,2\n3,4\n")
+    Path("heading.csv").write_text("name,image\n\n")
+    Path("blank.jsonl").write_text("\n")
+    Path("semicolons.csv").write_text("name;image\na;a.png\n")
+    Path("utf16.csv").write_text("name,image\na,a.png\n", encoding="utf-16")
     with pytest.raises(CommandError) as caught:
         run("import_subjects", *arguments)
     assert words in str(caught.value)
@@ -196,6 +210,10 @@ def test_names_are_cut_off_and_not_rounded(ra: float, dec: float, name: str) -> 
         (["--size", "10", "--size-px", "40"], "not both"),
         (["--size", "0.1"], "too small"),
         (["--size", "3600"], "1 to 4096"),
+        (["--size", "nan"], "positive number, not nan"),
+        (["--size", "inf"], "positive number, not inf"),
+        (["--size", "-5"], "positive number, not -5"),
+        (["--size-px", "0"], "positive number, not 0"),
     ],
 )
 def test_a_cut_that_cannot_work_says_what_to_mend(
@@ -207,3 +225,37 @@ def test_a_cut_that_cannot_work_says_what_to_mend(
         run("cut_stamps", "deep-field", catalogue, *mosaics, *arguments)
     assert words in str(caught.value)
     assert not project.subject_sets.exists()
+
+
+def test_a_mosaic_of_scaled_integers_is_cut(project: Project, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(30_000, 40_000, (60, 60), dtype=np.uint16)  # written with BZERO
+    fits.writeto(tmp_path / "r.fits", pixels)
+    catalogue = tmp_path / "objects.csv"
+    catalogue.write_text("name,x,y\none,30,30\n")
+    said = run("cut_stamps", "deep-field", catalogue, "--mosaic", f"r={tmp_path / 'r.fits'}", "--size-px", 20)
+    assert "1 created" in said
+    assert Subject.objects.get().frames[0]["width"] == 20
+
+
+def test_a_mosaic_that_breaks_off_costs_the_objects_beyond(project: Project, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.fits"
+    fits.writeto(whole, np.random.default_rng(3).normal(size=(100, 100)).astype(np.float32))
+    (tmp_path / "r.fits").write_bytes(whole.read_bytes()[:30_000])
+    catalogue = tmp_path / "objects.csv"
+    catalogue.write_text("name,x,y\nbelow,20,20\nbeyond,90,90\nnowhere,inf,nan\n")
+    with pytest.raises(CommandError, match="2 of 3 rows"):
+        run("cut_stamps", "deep-field", catalogue, "--mosaic", f"r={tmp_path / 'r.fits'}", "--size-px", 10)
+    assert [subject.name for subject in project.subjects.all()] == ["below"]
+    beyond, nowhere = rejects(tmp_path / "objects.csv.rejects.csv")
+    assert "r.fits: is broken here" in beyond["message"]
+    assert (nowhere["column"], nowhere["message"]) == ("x, y", "must be ordinary numbers, not inf and nan")
+
+
+def test_a_mosaic_of_no_known_sky_is_cut_by_pixels_without_a_place(project: Project, tmp_path: Path) -> None:
+    hdu = fits.PrimaryHDU(np.random.default_rng(3).normal(size=(60, 60)).astype(np.float32))
+    hdu.header.update(CTYPE1="XLON-TAN", CTYPE2="XLAT-TAN", CRVAL1=10.0, CRVAL2=10.0, CDELT1=1e-4, CDELT2=1e-4)
+    hdu.writeto(tmp_path / "r.fits")
+    catalogue = tmp_path / "objects.csv"
+    catalogue.write_text("x,y\n30,30\n")
+    run("cut_stamps", "deep-field", catalogue, "--mosaic", f"r={tmp_path / 'r.fits'}", "--size-px", 20)
+    assert Subject.objects.get().ra is None
