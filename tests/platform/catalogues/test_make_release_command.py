@@ -78,3 +78,23 @@ def test_help_lists_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         call_command("make_release", "--help")
     assert "fractions: vote counts and fractions" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_frozen(survey: Any, tmp_path: Path) -> None:
+    workflow = survey.workflow(GRADE)
+    survey.answer(workflow, "one", "A")
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    for output in (file, file / "below"):
+        with pytest.raises(CommandError, match="cannot be used as a folder") as refusal:
+            call_command("make_release", workflow.pk, "-o", output)
+        assert refusal.value.returncode == 2
+    assert not workflow.releases.exists()
+
+
+def test_a_file_that_cannot_be_written_says_how_to_get_the_release(survey: Any, tmp_path: Path) -> None:
+    workflow = survey.workflow(GRADE)
+    survey.answer(workflow, "one", "A")
+    (tmp_path / "subjects.csv").mkdir()
+    with pytest.raises(CommandError, match=f"make_release {workflow.pk} --release 1 -o FOLDER"):
+        call_command("make_release", workflow.pk, "-o", tmp_path, "--formats", "csv")

@@ -1,6 +1,7 @@
 """Freeze a release of a workflow's catalogue, write its files here and now, and copy them into a folder."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,26 +52,27 @@ class Command(BaseCommand):
 
     def _release(self, workflow: Workflow, options: dict[str, Any]) -> Release:
         if options["release"] is not None:
-            return self._again(workflow, options["release"])
+            return self._again(workflow, options["release"], options["output"])
         try:
             settings = ReleaseSettings.of(
                 method=options["method"],
                 formats=options["formats"],
                 include_classifications=options["include_classifications"],
             )
-            release = services.make_release(
-                workflow=workflow, user=self._user(options["user"]), settings=settings, build_in_background=False
-            )
+            user = self._user(options["user"])
+            self._check_output(options["output"])
+            release = services.make_release(workflow=workflow, user=user, settings=settings, build_in_background=False)
         except SettingsProblem as problem:
             raise CommandError(str(problem), returncode=2) from problem
         with self._progress(release) as on_progress:
             services.build(release=release, on_progress=on_progress)
         return release
 
-    def _again(self, workflow: Workflow, number: int) -> Release:
+    def _again(self, workflow: Workflow, number: int, output: Path) -> Release:
         release = workflow.releases.filter(number=number).first()
         if release is None:
             raise CommandError(f"{workflow} has no release {number}.", returncode=2)
+        self._check_output(output)
         try:
             with self._progress(release) as on_progress:
                 services.rebuild(release=release, on_progress=on_progress)
@@ -95,7 +97,24 @@ class Command(BaseCommand):
             raise CommandError(f"--user: there is no user {username!r}.", returncode=2)
         return user
 
+    @staticmethod
+    def _check_output(output: Path) -> None:
+        """Make the folder and try it before a release is frozen for nothing."""
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=output):
+                pass
+        except OSError as problem:
+            raise CommandError(
+                f"-o {output}: cannot be used as a folder ({problem.strerror}); name another.", returncode=2
+            ) from None
+
     def _copy(self, release: Release, output: Path) -> None:
-        output.mkdir(parents=True, exist_ok=True)
         for entry in release.files:
-            shutil.copyfile(release_folder(release) / entry["name"], output / entry["name"])
+            try:
+                shutil.copyfile(release_folder(release) / entry["name"], output / entry["name"])
+            except OSError as problem:
+                raise CommandError(
+                    f"{output / entry['name']}: cannot be written ({problem.strerror}). {release} is kept: "
+                    f"make_release {release.workflow_id} --release {release.number} -o FOLDER writes it again."
+                ) from None
