@@ -33,7 +33,8 @@ def current_version(workflow: Workflow) -> WorkflowVersion:
 
 def progress_for(workflow: Workflow, subject_id: int) -> SubjectProgress:
     rows = SubjectProgress.objects.select_related("subject__subject_set", "tallied_version")
-    return get_object_or_404(rows, workflow=workflow, subject_id=subject_id)
+    # `subject__pk`, not `subject_id`: a number too large for any database finds nothing instead of failing.
+    return get_object_or_404(rows, workflow=workflow, subject__pk=subject_id)
 
 
 def release_for(user: User | AnonymousUser, release_id: int, *, slug: str | None = None) -> tuple[Release, Grants]:

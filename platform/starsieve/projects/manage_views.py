@@ -84,7 +84,7 @@ def manage_members(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def change_role(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     project, _ = _opened(request, slug, Action.MANAGE_MEMBERS, "members")
-    member = get_object_or_404(project.memberships.select_related("user"), user_id=user_id)
+    member = get_object_or_404(project.memberships.select_related("user"), user__pk=user_id)
     form = RoleForm(request.POST)
     if form.is_valid():
         try:
@@ -100,7 +100,7 @@ def change_role(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
 @require_POST
 def take_role(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     project, _ = _opened(request, slug, Action.MANAGE_MEMBERS, "members")
-    member = get_object_or_404(project.memberships.select_related("user"), user_id=user_id)
+    member = get_object_or_404(project.memberships.select_related("user"), user__pk=user_id)
     try:
         remove_member(project=project, user=member.user)
         messages.success(request, f"{member.user} has no role here any more.")

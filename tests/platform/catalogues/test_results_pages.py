@@ -201,6 +201,12 @@ def test_others_may_not_retire(
     assert SubjectProgress.objects.get(subject=two).retired_at is None
 
 
+def test_a_subject_number_that_no_database_holds_is_not_found(client: Client, survey: Any, workflow: Any) -> None:
+    client.force_login(survey.owner)
+    assert client.get(at("subject_result", workflow, 10**30)).status_code == 404
+    assert client.post(at("decide_subject", workflow, 10**30), {"decision": "retire"}).status_code == 404
+
+
 def test_a_decision_is_not_taken_by_looking(client: Client, survey: Any, workflow: Any) -> None:
     client.force_login(survey.owner)
     assert client.get(at("decide_subject", workflow, survey.named(workflow, "two").pk)).status_code == 405

@@ -410,3 +410,8 @@ def test_a_member_of_a_private_project_sees_it_at_home(project: Project, make_us
     client = Client()
     client.force_login(ada)
     assert len(client.get("/").context["cards"]) == 1
+
+
+def test_a_number_that_no_database_holds_is_nobody(owners_client: Client, project: Project) -> None:
+    for page in ("change_role", "take_role"):
+        assert owners_client.post(reverse(page, args=["deep-field", 10**30]), {"role": "expert"}).status_code == 404
