@@ -17,11 +17,17 @@ from drf_spectacular.renderers import (
 from drf_spectacular.views import SpectacularAPIView
 
 from starsieve.api.problems import problem
+from starsieve.api.reference import Reference, reference_of
 
 
 @cache
 def _document() -> Any:
     return SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _reference() -> Reference:
+    return reference_of(_document())
 
 
 class KeptSchemaGenerator(SchemaGenerator):
@@ -40,7 +46,7 @@ class SchemaView(SpectacularAPIView):
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
-    return render(request, "api/docs.html")
+    return render(request, "api/docs.html", {"reference": _reference()})
 
 
 @csrf_exempt  # it changes nothing; without this an unknown address would answer a POST with a CSRF page
