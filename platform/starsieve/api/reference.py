@@ -95,7 +95,7 @@ def _operation(method: str, path: str, described: Schema) -> Operation:
 def _content(holder: Schema) -> list[Part]:
     """The type of the first representation; what has no JSON is named by its media type."""
     for media_type, content in holder.get("content", {}).items():
-        return _kind(content["schema"]) if "json" in media_type and content.get("schema") else [Part(media_type)]
+        return _kind(content["schema"]) if "json" in media_type and "schema" in content else [Part(media_type)]
     return []
 
 

@@ -66,11 +66,12 @@ def _per_day(statistics: WorkflowStatistics) -> Plot:
     labels = [day[5:] for day, _ in days]
     counts = [n for _, n in days]
     busiest, most = max(days, key=lambda pair: pair[1])
+    span = "last day" if len(days) == 1 else f"last {len(days)} days"
     return Plot(
         name="per-day",
         title="Classifications per day",
-        caption=f"The last {len(days)} days, in UTC.",
-        alt=f"Over the last {len(days)} days {sum(counts):,} classifications arrived; most, {most:,}, on {busiest}.",
+        caption=f"The {span}, in UTC.",
+        alt=f"Over the {span} {sum(counts):,} classifications arrived; most, {most:,}, on {busiest}.",
         headers=("Day", "Classifications"),
         rows=tuple((day, f"{n:,}") for day, n in days),
         height=PLOT_HEIGHT,

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Prefetch
+from django.db.models import Count, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -21,7 +21,7 @@ from starsieve.projects.forms import (
 )
 from starsieve.projects.imports import ImportReport
 from starsieve.projects.manifests import ManifestError
-from starsieve.projects.models import Project, Workflow
+from starsieve.projects.models import Origin, Project, Workflow
 from starsieve.projects.permissions import Action, require
 from starsieve.projects.services import (
     Refused,
@@ -122,9 +122,10 @@ def manage_subjects(request: HttpRequest, slug: str) -> HttpResponse:
             form.add_error("archive", f"The archive is refused: {error}.")
         except Refused as error:
             form.refuse(error)
-    sets = project.subject_sets.annotate(n_subjects=Count("subjects")).prefetch_related(
-        Prefetch("workflows", Workflow.objects.order_by("pk"))
-    )
+    sets = project.subject_sets.annotate(
+        n_subjects=Count("subjects"),
+        n_simulated=Count("subjects", filter=Q(subjects__origin=Origin.SIMULATED)),
+    ).prefetch_related(Prefetch("workflows", Workflow.objects.order_by("pk")))
     context |= {
         "form": form,
         "page": Paginator(sets.order_by("pk"), SETS_PER_PAGE).get_page(request.GET.get("page")),
