@@ -1,4 +1,5 @@
-// On every page: theme switch without a reload, menus that close, a question before a form that asks for one.
+// On every page: theme switch without a reload, menus that close, a question before a form that asks for one,
+// the present link of a long row in sight.
 
 function switchTheme(event) {
   const form = event.currentTarget;
@@ -58,6 +59,11 @@ function dialogButton(label, value, className) {
   return button;
 }
 
+// On a phone the management pages' links scroll sideways: the present one must not be cut off.
+for (const link of document.querySelectorAll(".side-nav [aria-current='page']")) {
+  const nav = link.parentElement;
+  nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+}
 for (const form of document.querySelectorAll(".theme-form")) form.addEventListener("submit", switchTheme);
 document.addEventListener("submit", askFirst);
 document.addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));

@@ -24,7 +24,8 @@ class RefusableForm(forms.Form):
     """A form that can show a service's refusal beside the field that it names."""
 
     def refuse(self, error: Refused) -> None:
-        self.add_error(error.field if error.field in self.fields else None, error.message)
+        sentence = f"{error.message[:1].upper()}{error.message[1:]}."
+        self.add_error(error.field if error.field in self.fields else None, sentence)
 
 
 class NewProjectForm(RefusableForm):
