@@ -83,6 +83,7 @@ async function start() {
   addPageKeys(keys, { tutorial, session, toolbar });
   session.showCount();
   await session.advance();
+  await outbox.report(); // also of what is kept here for somebody else, or was refused
   outbox.sendSoon();
   tutorial.openOnce();
 }

@@ -5,6 +5,7 @@ import { byId, h } from "../dom.js";
 const ENDINGS = {
   seen_all: ["You have seen everything", "Every stamp here has your answer. Thank you."],
   all_retired: ["This one is complete", "Every stamp has enough answers. Thank you to all who helped."],
+  skipped: ["Nothing more for now", "Some pictures could not be loaded. Load this page again to see what is left."],
   empty: ["No stamps yet", "Nothing has been added here so far. Please come back later."],
 };
 

@@ -14,21 +14,28 @@ export class Session {
     this.classified = bootstrap.totals.classified;
     this.stampsSent = new Map(); // classification id → its stamp's picture, for the feedback
     this.isBusy = false;
+    this.skipped = 0; // stamps whose picture could not be loaded
+    this.retry = () => {}; // what the button on the stage does
+    globalThis.addEventListener("online", () => this.retry());
     outbox.addEventListener("sent", ({ detail }) => this.sent(detail));
     outbox.addEventListener("refused", () => this.count(-1));
   }
 
-  /** Bring the next stamp onto the stage. */
-  async advance() {
+  /** Bring the next stamp onto the stage, or `again` the one whose picture could not be loaded. */
+  async advance(again = null) {
     const slow = setTimeout(() => notices.showOnStage("Loading…"), 150);
+    let next = again;
     try {
-      const { next, finished } = await this.queue.take();
-      if (finished) return this.finish(finished);
+      if (next === null) {
+        const taken = await this.queue.take();
+        if (taken.finished) return this.finish(taken.finished);
+        next = taken.next;
+      }
       this.current = next;
       await this.showFrame(Math.min(this.toolbar.frameIndex, next.frames.length - 1));
       this.begin(next);
     } catch (error) {
-      this.failed(error);
+      this.failed(error, next, again !== null);
     } finally {
       clearTimeout(slow);
     }
@@ -60,18 +67,26 @@ export class Session {
   }
 
   /** No connection, a refusal, or a picture that cannot be loaded: say it and offer the way out. */
-  failed(error) {
+  failed(error, stamp, isSecondTime) {
     this.panel.close();
     this.viewer.clear();
-    if (error.name === "EncodingError") {
-      notices.showOnStage("This stamp’s picture could not be loaded.", {
-        label: "Next stamp",
-        run: () => this.advance(),
-      });
+    if (error.name !== "EncodingError") {
+      this.offer(error instanceof TypeError ? "No connection to the server." : error.message, "Try again", null);
+    } else if (isSecondTime) {
+      this.skipped += 1;
+      this.offer("This stamp’s picture could not be loaded.", "Next stamp", null);
     } else {
-      const sentence = error instanceof TypeError ? "No connection to the server." : error.message;
-      notices.showOnStage(sentence, { label: "Try again", run: () => this.advance() });
+      this.offer("This stamp’s picture could not be loaded.", "Try again", stamp);
     }
+  }
+
+  /** One way out, taken once: by the button, or by itself when the connection is back. */
+  offer(sentence, label, stamp) {
+    this.retry = () => {
+      this.retry = () => {};
+      this.advance(stamp);
+    };
+    notices.showOnStage(sentence, { label, run: () => this.retry() });
   }
 
   async answer(value) {
@@ -94,6 +109,7 @@ export class Session {
   }
 
   returnTo(i) {
+    if (!this.path) return;
     this.path.returnTo(i);
     this.ask();
   }
@@ -138,6 +154,6 @@ export class Session {
     this.current = null;
     this.panel.close();
     this.viewer.clear();
-    notices.showEnd(reason, this.classified);
+    notices.showEnd(this.skipped > 0 ? "skipped" : reason, this.classified);
   }
 }
