@@ -1,5 +1,6 @@
 """Networks, the batches that run them over subjects, and what they said."""
 
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
@@ -7,10 +8,12 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from starsieve.projects.models import Subject, SubjectSet, Workflow
 
 HISTOGRAM_BINS = 20  # of width 0.05 over scores in [0, 1]
+PATIENCE = timedelta(seconds=20)  # a worker that runs has taken a shard by then
 
 
 def empty_histogram() -> list[int]:
@@ -114,6 +117,11 @@ class PrefilterBatch(models.Model):
 
     def __str__(self) -> str:
         return f"prefilter batch {self.pk}"
+
+    @property
+    def is_overlooked(self) -> bool:
+        """No worker has taken a shard, though there was time enough: probably none is running."""
+        return self.state == JobState.PENDING and timezone.now() - self.created_at > PATIENCE
 
     @property
     def is_finished(self) -> bool:

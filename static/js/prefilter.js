@@ -3,6 +3,8 @@ import { getJson } from "./http.js";
 
 const SHORTEST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
+const PATIENCE = 20000; // as in ml_worker/models.py
+const OVERLOOKED = "No worker has taken a shard yet. Is one running? The batch starts by itself as soon as one is.";
 const LABELS = { pending: "Waiting", running: "Running", done: "Done", failed: "Failed", cancelled: "Cancelled" };
 const BADGES = { running: "badge-info", done: "badge-ok", failed: "badge-bad", cancelled: "badge-warn" };
 
@@ -45,7 +47,9 @@ function showHistogram(counts) {
 }
 
 function show(batch) {
-  if (batch.state !== "pending") document.getElementById("batch-waiting")?.remove();
+  const waiting = document.querySelector("#batch-waiting p");
+  if (waiting && batch.state !== "pending") waiting.parentElement.remove();
+  else if (waiting && performance.now() > PATIENCE) waiting.textContent = OVERLOOKED;
   const stats = document.getElementById("batch-stats");
   setText(stats, "state", LABELS[batch.state] ?? batch.state);
   setText(stats, "n_done", number.format(batch.progress.n_done));

@@ -1,13 +1,15 @@
 """The prefilter pages work without any script and show what the rows say."""
 
 import re
+from datetime import timedelta
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from ml_worker.models import PrefilterBatch, empty_histogram
+from ml_worker.models import JobState, PrefilterBatch, Shard, empty_histogram
 from ml_worker.shards import (
     Unreadable,
     claim_shard,
@@ -52,6 +54,16 @@ def test_a_batch_is_launched_from_the_form_and_shown(as_owner: Client, form: dic
     assert f"Batch {batch.pk}</a>" in text(as_owner.get(PAGE))
 
 
+def test_a_batch_that_no_worker_takes_asks_whether_one_runs(as_owner: Client, form: dict[str, Any]) -> None:
+    address = as_owner.post(PAGE, form)["Location"]
+    assert "Is one running?" not in text(as_owner.get(address))
+    PrefilterBatch.objects.update(created_at=timezone.now() - timedelta(seconds=30))
+    assert "No worker has taken a shard yet. Is one running?" in text(as_owner.get(address))
+    Shard.objects.filter(index=0).update(state=JobState.RUNNING)
+    PrefilterBatch.objects.update(state=JobState.RUNNING)
+    assert "Is one running?" not in text(as_owner.get(address))
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -87,8 +99,8 @@ def test_a_finished_batch_shows_what_its_scores_did(as_owner: Client, launch: An
     batch = launch(control_fraction=0)
     score_all(batch, lambda subject: 0.9 if subject.pk % 4 == 0 else 0.2)
     page = text(as_owner.get(f"{PAGE}{batch.pk}/"))
-    assert '<dt>Shown</dt><dd>5</dd>' in page
-    assert '<dt>Held</dt><dd>15</dd>' in page
+    assert "<dt>Shown</dt><dd>5</dd>" in page
+    assert "<dt>Held</dt><dd>15</dd>" in page
     assert 'data-finished="true"' in page
     assert "Cancel batch" not in page
     assert "Of 20 scored subjects" in text(as_owner.get(PAGE))
