@@ -18,6 +18,7 @@ else:
     ProjectModelForm = forms.ModelForm
 
 LARGEST_UPLOAD = 200 * 1024 * 1024
+LONGEST_TEXT = 20_000
 
 
 class RefusableForm(forms.Form):
@@ -40,6 +41,20 @@ class NewProjectForm(RefusableForm):
 
 
 class SettingsForm(ProjectModelForm):
+    # Bounded, because every visitor's look at the project's page renders them.
+    description = forms.CharField(
+        required=False,
+        max_length=LONGEST_TEXT,
+        widget=forms.Textarea(attrs={"rows": 10}),
+        help_text="Markdown: what is asked, and why.",
+    )
+    data_note = forms.CharField(
+        required=False,
+        max_length=LONGEST_TEXT,
+        label="Where the pixels come from",
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="Markdown: where the pixels come from, what is real and what is simulated.",
+    )
     tutorial = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 16}),
@@ -51,19 +66,12 @@ class SettingsForm(ProjectModelForm):
         model = Project
         fields = ["title", "summary", "description", "data_note", "tutorial", "status", "is_public", "grading_by"]
         labels = {
-            "data_note": "Where the pixels come from",
             "is_public": "Everyone may see this project",
             "grading_by": "Who may grade",
         }
         help_texts = {
-            "description": "Markdown: what is asked, and why.",
-            "data_note": "Markdown: where the pixels come from, what is real and what is simulated.",
             "is_public": "A project that is not public exists for its members only.",
             "grading_by": "Concerns workflows with a grade task.",
-        }
-        widgets = {
-            "description": forms.Textarea(attrs={"rows": 10}),
-            "data_note": forms.Textarea(attrs={"rows": 4}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

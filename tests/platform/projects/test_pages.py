@@ -211,6 +211,8 @@ def test_settings_are_saved_with_the_tutorial_cut_into_steps(owners_client: Clie
         ({"tutorial": "## A\n![](../secret.png)"}, "no path of a .png"),
         ({"tutorial": "## A\n" * 21}, "at most 20"),
         ({"title": ""}, "required"),
+        ({"description": "a\n" * 10_001}, "at most 20000"),
+        ({"data_note": "a" * 20_001}, "at most 20000"),
         ({"status": "gone"}, "gone"),
     ],
 )
