@@ -51,12 +51,13 @@ def read_fits_stamp(data: bytes, *, stretch: str) -> Stamp:
         raise StampError("is not a FITS file; a compressed one must be unpacked first")
     try:
         pixels, header = _first_image(data)
+        bands = str(header.get("BANDS", ""))
     except StampError:
         raise
     except Exception as error:  # as with pictures: hostile bytes raise all kinds of errors
         raise StampError(f"is broken: {type(error).__name__} while reading its image") from None
     try:
-        pictures = _pictures(pixels, str(header.get("BANDS", "")), stretch)
+        pictures = _pictures(pixels, bands, stretch)
     except ValueError as error:
         raise StampError(str(error)) from None
     return Stamp(pictures, sky_cards(read_wcs(header), pixels.shape[-1], pixels.shape[-2]))

@@ -123,6 +123,12 @@ def test_a_place_that_is_not_on_the_sky_costs_only_itself(kinds: tuple[str, str]
     assert len(stamp.pictures) == 1
 
 
+def test_a_damaged_card_of_bands_is_a_broken_file() -> None:
+    data = fits_bytes(image((8, 8), BANDS="r")).replace(b"BANDS   = 'r       '", b"BANDS   = 'r        ")
+    with pytest.raises(StampError, match="is broken"):
+        read_fits_stamp(data, stretch="asinh")
+
+
 def test_a_stamp_outside_its_own_projection_lies_nowhere() -> None:
     cards = {"CRPIX1": -900, "CRPIX2": 1, "CRVAL1": 10.0, "CRVAL2": 10.0, "CDELT1": 1.0, "CDELT2": 1.0}
     data = fits_bytes(image((8, 8), CTYPE1="RA---SIN", CTYPE2="DEC--SIN", **cards))
