@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from starsieve.catalogues.models import Release
 from starsieve.catalogues.reduction import ReducedSubject
-from starsieve.projects.task_types import MultipleTask, SingleTask, Task
+from starsieve.projects.task_types import GradeTask, MultipleTask, SingleTask, Task
 
 HEADER = ("subject_id", "subject", "volunteer_id", "workflow_version", "task", "answer", "created_at")
 
@@ -54,9 +54,12 @@ class TidyClassifications:
 
 
 def answer_text(task: Task, value: Any) -> str:
-    """The answer's key, keys joined by |, the grade, the text, or the boxes as JSON."""
+    """The answer's key, keys joined by |, the grade; text and boxes as JSON.
+
+    Text comes from strangers: without its quotes, a spreadsheet would run one that begins with “=”.
+    """
     if isinstance(task, SingleTask):
         return str(task.answers[value].key)
     if isinstance(task, MultipleTask):
         return "|".join(task.answers[index].key for index in value)
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return value if isinstance(task, GradeTask) else json.dumps(value, sort_keys=True, ensure_ascii=False)

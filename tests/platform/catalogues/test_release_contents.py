@@ -218,6 +218,17 @@ def test_single_answers_are_written_on_request_with_pseudonyms(
     assert str(ada.pk) != rows[0]["volunteer_id"]
 
 
+def test_a_text_that_a_spreadsheet_would_run_stays_text(
+    survey: Any, make_release: Callable[..., Any], file_bytes: Callable[..., dict[str, bytes]]
+) -> None:
+    workflow = survey.workflow({"T0": {"type": "text", "name": "remark", "question": "Anything else?"}})
+    survey.answer(workflow, "one", '=HYPERLINK("http://evil.example")\nω')
+    text = file_bytes(make_release(workflow, include_classifications=True))["classifications.csv"].decode()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["answer"].startswith('"=')
+    assert json.loads(row["answer"]) == '=HYPERLINK("http://evil.example")\nω'
+
+
 def test_pseudonyms_do_not_hold_across_releases(
     survey: Any, make_release: Callable[..., Any], file_bytes: Callable[..., dict[str, bytes]]
 ) -> None:
