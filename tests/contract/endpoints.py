@@ -166,6 +166,7 @@ SITE: dict[str, Endpoint] = {
     "healthz": site("file", GET=Call(EVERYBODY)),
     "readyz": site("file", GET=Call(EVERYBODY)),
     "metrics": site("file", GET=Call(EVERYBODY)),
+    "robots": site("file", GET=Call(EVERYBODY)),
     "api_schema": site("api", GET=Call(EVERYBODY)),
     "api_docs": site(GET=Call(EVERYBODY)),
 }

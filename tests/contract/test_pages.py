@@ -68,7 +68,7 @@ def test_the_admin_is_guarded_too(world: World, address: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "address", ["/no-such-page", "/api/v1/no-such", "/healthz", "/metrics", "/static/css/base.css"]
+    "address", ["/no-such-page", "/api/v1/no-such", "/healthz", "/metrics", "/robots.txt", "/static/css/base.css"]
 )
 def test_other_answers_are_guarded(address: str, client: Client) -> None:
     answer = client.get(address)

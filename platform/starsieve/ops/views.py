@@ -54,6 +54,23 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return HttpResponse(render_to_string("error.html", context), status=500)
 
 
+# A look at a classify page begins a session, and there is no end to the subjects' pages.
+ROBOTS = """User-agent: *
+Disallow: /account
+Disallow: /admin/
+Disallow: /api/
+Disallow: /projects/*/classify/
+Disallow: /projects/*/manage/
+Disallow: /projects/*/releases/
+Disallow: /projects/*/results/*/subjects/
+"""
+
+
+@require_safe
+def robots(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(ROBOTS, content_type="text/plain")
+
+
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:

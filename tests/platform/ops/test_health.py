@@ -172,3 +172,9 @@ def test_several_workers_add_up_their_figures(tmp_path: Path) -> None:
     )
 
     assert sample(run.stdout, "starsieve_classifications_stored_total") == 2.0
+
+
+def test_robots_are_kept_from_pages_that_begin_sessions(client: Client) -> None:
+    text = client.get("/robots.txt").content.decode()
+    assert "Disallow: /projects/*/classify/" in text
+    assert not client.cookies
