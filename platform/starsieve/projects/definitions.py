@@ -15,6 +15,7 @@ from starsieve.projects.task_types import TASK_TYPES, Frame, Problems, Task, Val
 MOST_TASKS = 200
 MOST_PROBLEMS = 100
 LONGEST_TEXT = 1_000_000
+LONGEST_HELP = 200_000  # characters of all tasks together: each look at the classify page renders them
 TASK_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 FIELDS = ("first", "tasks", "retirement")
 
@@ -151,6 +152,9 @@ def _read_tasks(data: Any, problems: Problems) -> dict[str, Task]:
             problems.add(f"{place}.type", f"unknown type {shown(task.get('type'))}; known: {', '.join(TASK_TYPES)}")
         else:
             tasks[key] = TASK_TYPES[task["type"]].from_json(key, task, place, problems)
+    n_characters = sum(len(task.help) for task in tasks.values())
+    if n_characters > LONGEST_HELP:
+        problems.add("tasks", f"have {n_characters:,} characters of help in all; at most {LONGEST_HELP:,} are taken")
     names: dict[str, str] = {}
     for task_ in tasks.values():
         name = task_.name.lower()  # FITS column names have no case

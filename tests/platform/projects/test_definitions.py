@@ -148,6 +148,13 @@ def test_two_hundred_tasks_in_a_line_are_taken_and_one_more_is_not() -> None:
     assert "at most 200" in problems_of(line(201))["tasks"]
 
 
+def test_the_help_of_all_tasks_together_is_bounded() -> None:
+    definition = line(30)
+    for task in definition["tasks"].values():
+        task["help"] = "x" * 10_000
+    assert "300,000 characters of help" in problems_of(definition)["tasks"]
+
+
 def test_paths_that_meet_again_are_no_cycle() -> None:
     assert parse_definition(TREE).tasks["T2"].key == "T2"
 
