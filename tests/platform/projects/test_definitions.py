@@ -149,9 +149,8 @@ def test_two_hundred_tasks_in_a_line_are_taken_and_one_more_is_not() -> None:
 
 
 def test_the_help_of_all_tasks_together_is_bounded() -> None:
-    definition = line(30)
-    for task in definition["tasks"].values():
-        task["help"] = "x" * 10_000
+    texts = {"type": "text", "question": "?", "help": "x" * 10_000}
+    definition = changed("tasks", to={f"T{i}": texts for i in range(30)})
     assert "300,000 characters of help" in problems_of(definition)["tasks"]
 
 
