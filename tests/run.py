@@ -6,9 +6,12 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "platform")]
@@ -18,22 +21,45 @@ from tests.support.services import chromium, running_services  # noqa: E402
 BIN = Path(sys.executable).parent
 ROOMS_WITH_DATABASE = ["tests/classify", "tests/platform", "tests/ml_worker", "tests/contract"]
 QUICK = "not services and not browser"
+PYTEST = [sys.executable, "-W", "error", "-m", "pytest", "-q"]
 
 
 def run(title: str, *command: str | Path, **environment: str) -> None:
     """Run one step; a failing step ends the whole run with its status."""
-    print(f"\n== {title}", flush=True)
     started = time.monotonic()
-    result = subprocess.run([str(part) for part in command], cwd=REPOSITORY, env=os.environ | environment, check=False)
-    print(
-        f"-- {title}: {'ok' if result.returncode == 0 else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True
-    )
-    if result.returncode != 0:
-        sys.exit(result.returncode)
+    print(f"\n== {title}", flush=True)
+    finish(title, start(*command, **environment), started)
+
+
+def start(*command: str | Path, output: IO[bytes] | None = None, **environment: str) -> subprocess.Popen[bytes]:
+    words = [str(part) for part in command]
+    return subprocess.Popen(words, cwd=REPOSITORY, env=os.environ | environment, stdout=output, stderr=output)
+
+
+def finish(title: str, step: subprocess.Popen[bytes], started: float) -> None:
+    status = step.wait()
+    print(f"-- {title}: {'ok' if status == 0 else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+    if status != 0:
+        sys.exit(status)
+
+
+def side_by_side(steps: dict[str, list[str]], **environment: str) -> None:
+    """Run pytest with several selections at once, for tests that mostly wait; each one's output comes as a whole."""
+    started = time.monotonic()
+    print(f"\n== {' and '.join(steps)}, side by side", flush=True)
+    with ExitStack() as stack:
+        outputs = {title: stack.enter_context(tempfile.TemporaryFile()) for title in steps}
+        running = {title: start(*PYTEST, *steps[title], output=outputs[title], **environment) for title in steps}
+        for title, step in running.items():
+            step.wait()
+            outputs[title].seek(0)
+            print(f"\n== {title}\n{outputs[title].read().decode(errors='replace')}", flush=True)
+        for title, step in running.items():
+            finish(title, step, started)
 
 
 def pytest(title: str, *arguments: str, **environment: str) -> None:
-    run(title, sys.executable, "-W", "error", "-m", "pytest", "-q", *arguments, **environment)
+    run(title, *PYTEST, *arguments, **environment)
 
 
 def lint() -> None:
@@ -59,7 +85,14 @@ def everything() -> None:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
         pytest("tests on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
                **services, **database)  # fmt: skip
-        pytest("services and browser", "-m", "services or browser", "--durations=8", **services, **database)
+        side_by_side(
+            {
+                "services": ["-m", "services and not browser", "--durations=5"],
+                "browser": ["-m", "browser", "--durations=5"],
+            },
+            **services,
+            **database,
+        )
 
 
 PARTS: dict[str, Callable[[], None]] = {"lint": lint, "types": types, "docs": docs, "everything": everything}

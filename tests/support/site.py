@@ -120,7 +120,7 @@ def new_site(folder: Path) -> Iterator[Site]:
         _execute(server, f'CREATE DATABASE "{name}"')
         environment["DATABASE_URL"] = _with_database(server, name)
     if os.environ.get("TEST_REDIS_URL"):
-        environment["REDIS_URL"] = os.environ["TEST_REDIS_URL"].rsplit("/", 1)[0] + f"/{1 + int(name[-2:], 16) % 15}"
+        environment["REDIS_URL"] = _own_redis_database(os.environ["TEST_REDIS_URL"])
     site = Site(folder, environment)
     try:
         site.manage("migrate", "--noinput", "--verbosity", "0")
@@ -130,6 +130,18 @@ def new_site(folder: Path) -> Iterator[Site]:
         site.stop()
         if server:
             _execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _own_redis_database(server: str) -> str:
+    """The next of the server's databases 1 to 15, emptied: two sites at a time must not take each other's tasks."""
+    import redis
+
+    with redis.Redis.from_url(server) as counter:
+        number = 1 + int(counter.incr("starsieve-test-sites")) % 15
+    url = f"{server.rsplit('/', 1)[0]}/{number}"
+    with redis.Redis.from_url(url) as own:
+        own.flushdb()
+    return url
 
 
 def _with_database(server: str, name: str) -> str:
