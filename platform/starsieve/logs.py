@@ -41,6 +41,8 @@ def logging_settings(*, as_json: bool, level: str) -> dict[str, Any]:
         "loggers": {
             "django.server": {"handlers": [], "propagate": False},
             "axes": {"level": "WARNING"},
+            # Refusals are not faults: our own line of each request tells its status, without a traceback.
+            "django.request": {"level": "ERROR"},
         },
     }
 
