@@ -32,8 +32,9 @@ def no_worker(site: Site) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fresh_queue(site: Site) -> None:
-    """As if no prefilter had ever run."""
-    assert site.evaluate(f"{QUEUE}.update(bucket=50, is_held=False, is_control=False)") == N_CANDIDATES
+    """As if no prefilter had ever run, and no other test's visitors had retired a candidate."""
+    fresh = "bucket=50, is_held=False, is_control=False, retired_at=None, retirement_reason=''"
+    assert site.evaluate(f"{QUEUE}.update({fresh})") == N_CANDIDATES
 
 
 @pytest.fixture

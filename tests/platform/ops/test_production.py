@@ -87,7 +87,7 @@ def test_the_start_commands_of_compose_run_against_postgresql_and_redis(
     for command in (web, services["worker"]["command"], beat):
         production.start(command)
     ready = wait_until(lambda: _json(production.url + "/readyz"), seconds=60, what="/readyz to answer 200")
-    assert ready["status"] == "ok"
+    assert ready["status"] == "ready"
     ping = services["worker"]["healthcheck"]["test"][1:]
     wait_until(lambda: _succeeds(production, ping), seconds=60, what="the worker to answer its health check")
     with pytest.raises(urllib.error.HTTPError) as redirected:
