@@ -80,10 +80,11 @@ def everything() -> None:
     os.environ["CHROMIUM"] = chromium()
     lint()
     types()
-    pytest("tests on SQLite", "-n", "2", "-m", QUICK, "--durations=8")
+    pytest("unit tests on SQLite", "-n", "2", "-m", QUICK, "--ignore=tests/contract", "--durations=5")
+    pytest("contract tests on SQLite", "-n", "2", "-m", QUICK, "tests/contract")
     with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
-        pytest("tests on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
+        pytest("unit and contract tests on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
                **services, **database)  # fmt: skip
         side_by_side(
             {
