@@ -84,7 +84,7 @@ def everything() -> None:
     pytest("contract tests on SQLite", "-n", "2", "-m", QUICK, "tests/contract")
     with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
-        pytest("unit and contract tests on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
+        pytest("the same on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
                **services, **database)  # fmt: skip
         side_by_side(
             {
