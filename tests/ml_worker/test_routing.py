@@ -63,8 +63,7 @@ def test_a_subjects_fate_does_not_depend_on_the_order_or_on_the_others() -> None
     whole = by_subject(scores, control_fraction=0.2)
     order = np.random.default_rng(4).permutation(200)
     shuffled = {
-        r.subject_id: r
-        for r in routes(order.tolist(), scores[order], show_above=0.5, control_fraction=0.2, seed=7)
+        r.subject_id: r for r in routes(order.tolist(), scores[order], show_above=0.5, control_fraction=0.2, seed=7)
     }
     assert whole == shuffled
     half = by_subject(scores[:100], control_fraction=0.2)

@@ -224,9 +224,7 @@ def test_a_model_file_that_is_gone_fails_the_shard_with_the_way_out(launch: Any,
     assert "register the model on this machine" in shard.error
 
 
-def test_a_deleted_subject_does_not_stop_the_shard(
-    launch: Any, pictures: None, network: Any, subject_set: Any
-) -> None:
+def test_a_deleted_subject_does_not_stop_the_shard(launch: Any, pictures: None, network: Any, subject_set: Any) -> None:
     network(brightness)
     batch = launch(shard_size=100)
     Subject.objects.filter(pk=subject_set.subjects.order_by("id")[3].pk).delete()

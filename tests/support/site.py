@@ -67,7 +67,10 @@ class Site:
             raise AssertionError((self.folder / "gunicorn.log").read_text())
         try:
             urllib.request.urlopen(self.url + "/healthz", timeout=2).close()
-        except (urllib.error.URLError, OSError):
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            return False
+        except OSError:
             return False
         return True
 

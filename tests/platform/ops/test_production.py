@@ -92,6 +92,7 @@ def test_the_start_commands_of_compose_run_against_postgresql_and_redis(
     wait_until(lambda: _succeeds(production, ping), seconds=60, what="the worker to answer its health check")
     with pytest.raises(urllib.error.HTTPError) as redirected:
         urllib.request.build_opener(_NoRedirect).open(production.url + "/", timeout=5)
+    redirected.value.close()
     assert redirected.value.code == 301
     assert redirected.value.headers["Location"].startswith("https://")
     assert all(process.poll() is None for process in production.processes)
@@ -106,7 +107,10 @@ def _json(url: str) -> Any:
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return json.load(response)
-    except (urllib.error.URLError, OSError):
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return None
+    except OSError:
         return None
 
 
