@@ -35,5 +35,6 @@ def call(url: str, key: str, body: dict[str, Any] | None = None) -> tuple[int, A
     try:
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)
