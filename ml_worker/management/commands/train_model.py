@@ -11,6 +11,7 @@ import numpy as np
 from django.core.management.base import BaseCommand, CommandError
 from numpy.typing import NDArray
 
+from aggregation import auc
 from classify.models import GoldStandard
 from ml_worker.management.commands.prefilter import find_workflow
 from ml_worker.services import PrefilterRefused, register_model
@@ -155,13 +156,11 @@ def held_out_metrics(scores: NDArray[np.float64], is_positive: NDArray[np.bool_]
     Returns
     -------
     dict
-        "AUC", the chance that a positive scores higher than a negative, ties counting half (Mann–Whitney U over the
-        product of both numbers); "recall" and "false alarms", the shares of positives and negatives at or above 0.5.
+        "AUC", the chance that a positive scores higher than a negative, ties counting half; "recall" and "false
+        alarms", the shares of positives and negatives at or above 0.5.
     """
-    positive, negative = scores[is_positive], np.sort(scores[~is_positive])
-    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
     return {
-        "AUC": round(float(below.mean() / (2 * len(negative))), 4),
-        "recall": round(float((positive >= 0.5).mean()), 4),
-        "false alarms": round(float((negative >= 0.5).mean()), 4),
+        "AUC": round(auc(scores, is_positive), 4),
+        "recall": round(float((scores[is_positive] >= 0.5).mean()), 4),
+        "false alarms": round(float((scores[~is_positive] >= 0.5).mean()), 4),
     }
