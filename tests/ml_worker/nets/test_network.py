@@ -54,16 +54,16 @@ def test_held_out_scores_are_honest_and_calibrated_on_average(training: Training
 
 
 def test_labels_without_meaning_are_not_learnt() -> None:
-    stamps, _ = make_stamps(60, seed=0)
-    nonsense = np.random.default_rng(7).permutation(np.arange(60) < 30)
+    stamps, _ = make_stamps(40, seed=0)
+    nonsense = np.random.default_rng(7).permutation(np.arange(40) < 20)
     scores = train_network(stamps, nonsense, provenance="", seed=1).held_out
     assert 0.25 < auc(scores, nonsense) < 0.75
 
 
-def test_training_again_gives_the_same_network(training: Training) -> None:
-    stamps, is_lens = make_stamps(80, seed=0)
-    again = train_network(stamps, is_lens, provenance="head trained on simulated lenses", seed=1).network
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in training.network.state_dict().items())
+def test_training_again_gives_the_same_network() -> None:
+    stamps, is_lens = make_stamps(20, seed=0)
+    first, again = (train_network(stamps, is_lens, provenance="", seed=1).network.state_dict() for _ in range(2))
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 def test_a_score_does_not_depend_on_its_company(training: Training) -> None:

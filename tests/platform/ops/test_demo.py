@@ -67,6 +67,7 @@ def test_clump_peaks_lie_on_the_galaxy_away_from_its_middle(sky: Any) -> None:
     assert all(26 < np.hypot(peak.x - SHOWN / 2, peak.y - SHOWN / 2) < 120 for peak in peaks)
 
 
+@pytest.mark.services
 @pytest.mark.django_db
 def test_loading_makes_three_live_projects_with_honest_origins_and_a_second_time_changes_nothing(
     settings: Any, tmp_path: Path
