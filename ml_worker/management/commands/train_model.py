@@ -141,7 +141,8 @@ def described(workflow: Workflow, task: str, examples: Examples, path: Path | No
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         encoder = f"EfficientNet-B0 encoder with the weights of {path.name} (SHA-256 {sha256[:16]}…)"
     stamps = f"{examples.counted(positive=True)} and {examples.counted(positive=False)} stamps"
-    source = f"the gold standard of task {task} of workflow “{workflow.name}” in “{workflow.project.title}”"
+    # By number: everyone who may launch a batch anywhere reads this, and the project may be private.
+    source = f"the gold standard of task {task} of workflow {workflow.pk}"
     return " ".join(filter(None, [f"{encoder}; head trained on {stamps}, {source}.", note.strip()]))
 
 
