@@ -4,7 +4,6 @@ Repeating it takes a moment: nothing is done while pyproject.toml, constraints.t
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import venv
@@ -29,14 +28,14 @@ def main(extras: list[str]) -> int:
     print(f"Installing Starsieve with {', '.join(extras)} (a few minutes the first time) …", flush=True)
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                "-c", "constraints.txt", "-e", f".[{','.join(extras)}]"]  # fmt: skip
-    # A warning about an index that lacks a package says nothing to the reader; errors still come through.
-    result = subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False)
+    result = subprocess.run(command, cwd=REPOSITORY, check=False)
     if result.returncode != 0:
         print(
             "The installation failed; the lines above say why. Mend it and run the same command again.", file=sys.stderr
         )
         return result.returncode
-    STAMP.write_text("\n".join(sorted(wanted | {mark for mark in installed if mark.split("-")[-1] in current()})))
+    still_there = {mark for mark in installed if mark.endswith(f"-{current()}")}
+    STAMP.write_text("\n".join(sorted(wanted | still_there)))
     return 0
 
 
