@@ -75,7 +75,7 @@ def promise(**cards: Any) -> bytes:
     [
         (b"", "not a FITS file"),
         (b"PK\x03\x04", "not a FITS file"),
-        (gzip.compress(fits_bytes(image((5, 5)))), "must be unpacked first"),
+        (gzip.compress(fits_bytes(image((5, 5))), mtime=0), "must be unpacked first"),
         (fits_bytes(fits.PrimaryHDU()), "holds no image"),
         (fits_bytes(image((7,))), "holds no image"),
         (fits_bytes(image((2, 2, 4, 4))), "has an image of shape"),
