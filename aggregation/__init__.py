@@ -12,7 +12,9 @@ from aggregation.boxes import (
     cluster_boxes,
     consensus_boxes,
 )
+from aggregation.calibration import CALIBRATIONS, Calibrated, CalibrationMap, cross_calibrated, fit_calibration
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
+from aggregation.diagnostics import Diagnostics, Estimate, bootstrap_interval, diagnose
 from aggregation.grades import (
     LENS_ESCAPE,
     LENS_LEVELS,
@@ -22,10 +24,15 @@ from aggregation.grades import (
 )
 from aggregation.majority import Majority, majority
 from aggregation.metrics import (
+    CompletenessCurve,
     Reliability,
     accuracy,
     auc,
+    balanced_accuracy,
     brier,
+    completeness_at_false_positive_rate,
+    completeness_curve,
+    confusion_counts,
     expected_calibration_error,
     log_loss,
     reliability,
@@ -49,13 +56,19 @@ from aggregation.tasks import (
 from aggregation.weighted import WeightedVotes, weighted_votes
 
 __all__ = [
+    "CALIBRATIONS",
     "DEFAULT_METHOD",
     "LENS_ESCAPE",
     "LENS_LEVELS",
     "METHODS",
     "BoxClusters",
+    "Calibrated",
+    "CalibrationMap",
+    "CompletenessCurve",
     "ConsensusBoxes",
     "DawidSkene",
+    "Diagnostics",
+    "Estimate",
     "GradeDistribution",
     "Majority",
     "Reliability",
@@ -68,12 +81,20 @@ __all__ = [
     "accuracy",
     "aggregate_tasks",
     "auc",
+    "balanced_accuracy",
+    "bootstrap_interval",
     "box_iou",
     "brier",
     "cluster_boxes",
+    "completeness_at_false_positive_rate",
+    "completeness_curve",
+    "confusion_counts",
     "consensus_boxes",
+    "cross_calibrated",
     "dawid_skene",
+    "diagnose",
     "expected_calibration_error",
+    "fit_calibration",
     "grade_distribution",
     "grades_from_counts",
     "last_votes",
