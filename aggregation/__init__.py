@@ -37,6 +37,8 @@ from aggregation.metrics import (
     log_loss,
     reliability,
 )
+from aggregation.swap import RunningSwap, Swap, swap
+from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
     RunningTally,
     Tally,
@@ -73,7 +75,10 @@ __all__ = [
     "Majority",
     "Reliability",
     "RunningBoxes",
+    "RunningSwap",
     "RunningTally",
+    "Swap",
+    "SwapEM",
     "Tally",
     "TaskConfusion",
     "TaskConsensus",
@@ -103,6 +108,8 @@ __all__ = [
     "one_coin",
     "reach_probability",
     "reliability",
+    "swap",
+    "swap_em",
     "tally_from_counts",
     "tally_votes",
     "weighted_votes",
