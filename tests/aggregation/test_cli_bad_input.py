@@ -269,7 +269,7 @@ def test_bad_rows_of_parquet_can_be_set_aside(tmp_path):
     ("arguments", "message"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["swap"], "invalid choice: 'swap' (choose from"),
+        (["sort"], "invalid choice: 'sort' (choose from"),
         (["votes", "in.csv"], "the following arguments are required: -o/--output"),
         (["votes", "in.csv", "-o", "out.csv"], "in.csv: cannot be read: No such file or directory"),
     ],
