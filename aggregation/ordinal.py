@@ -1,0 +1,221 @@
+"""Ordinal grades from graders of unequal sharpness and leniency, with a class outside the scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aggregation._em import clamp
+from aggregation._ordinal_fit import Fit, Table, fit, tabulate
+from aggregation._ordinal_summary import Summary, grader_traits, summarise
+from aggregation._votes import BoolArray, FloatArray, IntArray, check_gold, check_votes, count, modal_answer, ratio
+from aggregation.grades import LENS_LEVELS
+
+
+@dataclass(frozen=True)
+class OrdinalGrades:
+    """Result of `ordinal_grades`; row i is subject code i, row j of the graders' arrays grader code j.
+
+    Attributes
+    ----------
+    posterior
+        P(true grade | all votes), float (n_subjects, n_grades), rows sum to 1: the levels from worst to best, then
+        the escape class if there is one. Without votes: the prior.
+    grade
+        Code of the most probable grade, the lowest among equals, -1 where there is neither vote nor gold.
+    n_votes
+        Votes of each subject, int (n_subjects,).
+    expected
+        Mean level under the posterior, given that the subject is on the scale, float (n_subjects,).
+    rank, rank_error
+        Posterior mean and standard deviation of the latent trait in levels, float (n_subjects,): the line between
+        levels k - 1 and k lies at k - 0.5, and beyond the outermost lines the scale goes on, so that of two certain
+        A's one can still rank higher. The escape class has no rank: this is where the votes on the scale put it.
+    surprise
+        How much more the votes of a subject disagree, with each other and with what the graders are known to be
+        like, than chance allows, in standard deviations, float (n_subjects,).
+    needs_adjudication
+        Where experts should talk, bool (n_subjects,); see `ordinal_grades`.
+    sharpness
+        Inverse of each grader's noise in levels, float (n_graders,): 2 errs by half a level. 0 carries no information.
+    leniency
+        Levels by which a grader grades above the crowd, below if negative, float (n_graders,).
+    willingness
+        P(grader gives the escape grade | the subject belongs there), float (n_graders,); nan without escape class.
+    n_given
+        Votes given by each grader, int (n_graders,).
+    thresholds
+        Of the shared lines on the latent trait, in units of a typical grader's noise, float (n_levels - 1,).
+    row_strength
+        Votes that the probit's prediction is worth against a grader's own confusion row: large where the crowd is
+        ordinal, small where graders have habits that no order explains.
+    log_likelihood
+        Of all votes under the final parameters.
+    n_iterations, converged
+        EM steps made, and whether the posterior had settled by then.
+    """
+
+    posterior: FloatArray
+    grade: IntArray
+    n_votes: IntArray
+    expected: FloatArray
+    rank: FloatArray
+    rank_error: FloatArray
+    surprise: FloatArray
+    needs_adjudication: BoolArray
+    sharpness: FloatArray
+    leniency: FloatArray
+    willingness: FloatArray
+    n_given: IntArray
+    thresholds: FloatArray
+    row_strength: float
+    log_likelihood: float
+    n_iterations: int
+    converged: bool
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.thresholds) + 1
+
+    @property
+    def escape_probability(self) -> FloatArray:
+        """P(the subject belongs to the escape class), float (n_subjects,); 0 if there is no such class."""
+        return self.posterior[:, self.n_levels :].sum(axis=1)
+
+    def p_at_least(self, level: int) -> FloatArray:
+        """P(on the scale, and at `level` or better), float (n_subjects,): ``p_at_least(2)`` is P(grade ≥ B)."""
+        if not 0 <= level < self.n_levels:
+            raise ValueError(f"level must be one of 0 .. {self.n_levels - 1}, got {level}")
+        return self.posterior[:, level : self.n_levels].sum(axis=1)
+
+
+def ordinal_grades(
+    subject: npt.ArrayLike,
+    grader: npt.ArrayLike,
+    grade: npt.ArrayLike,
+    n_levels: int = len(LENS_LEVELS),
+    *,
+    escape: bool = True,
+    gold: npt.ArrayLike | None = None,
+    n_subjects: int | None = None,
+    n_graders: int | None = None,
+    settled: float = 0.6,
+    surprising: float = 3.0,
+    max_iterations: int = 200,
+    tolerance: float = 1e-4,
+) -> OrdinalGrades:
+    """Fit graders' sharpness and leniency on a latent trait, and grade each subject by all of them.
+
+    **Grades.** Subject i has a trait theta_i, whose distribution is estimated; grader j sees it with noise 1/a_j and
+    own lines t_jk between the levels: ``P(says k or better) = Phi(a_j theta_i - t_jk)`` (graded response model,
+    Samejima 1969; ordered probit). (a_j, t_j1, ..) are normal over graders with mean and covariance from the data,
+    so that a grader with few votes is a typical one. 2 % of votes are slips.
+    **What a grade means.** The true grade is what a grader without noise would say who draws the lines where the
+    crowd draws them: ``c_k = sum_j w_j t_jk / sum_j w_j a_j``, w_j the reliability of a vote of j, and the grade is k
+    if ``c_k <= theta < c_k+1``. P(grade) is the posterior mass of theta between the lines. Gold grades, where given,
+    move the lines to where the gold standard draws them.
+    **Crowds that are not ordinal.** Each grader's row of the confusion matrix is Dirichlet around the probit's
+    prediction with a strength s estimated from all graders: where they follow the order s is large and the probit
+    stands, where they have other habits (one level as "could not tell") their own counts take over.
+    **Escape.** Outside the scale stands one class (I, interesting but not a lens): a subject belongs there or not,
+    and a grader says so with a probability of his own in either case, shrunk to the crowd's. It is independent of
+    the order, and never a number. **Adjudication** is needed where at least two have voted, no gold is known, and
+    either no grade reaches P = `settled` or the votes are more surprising than `surprising` standard deviations.
+
+    EM with a quadrature over theta whose nodes are as close as the best-known subjects need, a penalised Fisher
+    scoring step for all graders at once, and a smoothed non-parametric distribution of theta. Time grows linearly
+    with the votes; memory beyond the input is the posterior and a table of graders x levels x nodes.
+
+    Parameters
+    ----------
+    subject, grader
+        Codes of each vote, int (n,). Repeated votes are independent evidence here: see `last_votes`.
+    grade
+        Level codes from worst (0) to best (n_levels - 1), and n_levels for the escape class; int (n,).
+    n_levels
+        Number of ordinal levels, at least 2.
+    escape
+        Whether there is an escape class.
+    gold
+        Known grades, int (n_subjects,), -1 where unknown. Their posterior is fixed; they teach the graders' response
+        and the lines between grades, but not how common a grade is.
+    n_subjects, n_graders
+        Sizes of the result; by default the largest code + 1.
+    settled, surprising
+        Criteria of `needs_adjudication`.
+    max_iterations, tolerance
+        Stop when a step changes the posterior by less than `tolerance`, in total variation averaged over subjects.
+
+    Returns
+    -------
+    OrdinalGrades
+
+    Examples
+    --------
+    >>> subject, grader = [0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 2, 0, 1, 2, 0, 1, 2]
+    >>> result = ordinal_grades(subject, grader, [3, 3, 2, 0, 0, 1, 4, 4, 4])   # A A B, X X C, I I I
+    >>> result.grade
+    array([3, 0, 4])
+    """
+    table = _check(subject, grader, grade, n_levels, escape, gold, n_subjects, n_graders)
+    _check_criteria(settled, surprising)
+    done = fit(table, max_iterations, tolerance)
+    return _result(table, done, summarise(table, done.model), settled, surprising)
+
+
+def _check(
+    subject: npt.ArrayLike,
+    grader: npt.ArrayLike,
+    grade: npt.ArrayLike,
+    n_levels: int,
+    escape: bool,
+    gold: npt.ArrayLike | None,
+    n_subjects: int | None,
+    n_graders: int | None,
+) -> Table:
+    if n_levels < 2:
+        raise ValueError(f"n_levels must be at least 2, got {n_levels}: one level alone has no order")
+    n_grades = n_levels + int(escape)
+    try:
+        votes = check_votes(subject, grader, grade, n_grades, n_subjects=n_subjects, n_volunteers=n_graders)
+    except (TypeError, ValueError) as error:
+        message = str(error).replace("volunteer", "grader").replace("answer", "grade")
+        raise type(error)(message) from None
+    return tabulate(votes, check_gold(gold, votes.n_subjects, n_grades), n_levels, escape)
+
+
+def _check_criteria(settled: float, surprising: float) -> None:
+    if not 0 <= settled <= 1:
+        raise ValueError(f"settled must be a probability, got {settled}")
+    if not surprising > 0:
+        raise ValueError(f"surprising must be a positive number of standard deviations, got {surprising}")
+
+
+def _result(table: Table, done: Fit, summary: Summary, settled: float, surprising: float) -> OrdinalGrades:
+    posterior, votes = clamp(done.expected.posterior, table.gold), table.votes
+    on_scale = posterior[:, : table.n_levels]
+    sharpness, leniency = grader_traits(done.model)
+    n_votes = votes.n_votes
+    unclear = (posterior.max(axis=1) < settled) | (summary.surprise > surprising)
+    willingness = done.model.rates[:, 1] if table.escape else np.full(table.n_graders, np.nan)
+    return OrdinalGrades(
+        posterior=posterior,
+        grade=modal_answer(posterior, (n_votes > 0) | (table.gold >= 0)),
+        n_votes=n_votes,
+        expected=ratio(on_scale @ np.arange(table.n_levels), on_scale.sum(axis=1)),
+        rank=summary.rank,
+        rank_error=summary.rank_error,
+        surprise=summary.surprise,
+        needs_adjudication=unclear & (n_votes >= 2) & (table.gold < 0),
+        sharpness=sharpness,
+        leniency=leniency,
+        willingness=willingness.copy(),
+        n_given=count(votes.volunteer, votes.n_volunteers),
+        thresholds=done.model.thresholds,
+        row_strength=done.model.row_strength,
+        log_likelihood=done.expected.log_likelihood,
+        n_iterations=done.n_iterations,
+        converged=done.converged,
+    )
