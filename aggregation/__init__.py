@@ -37,6 +37,7 @@ from aggregation.metrics import (
     log_loss,
     reliability,
 )
+from aggregation.plots import figure_svg, plot_completeness, plot_confusion, plot_reliability
 from aggregation.swap import RunningSwap, Swap, swap
 from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
@@ -99,6 +100,7 @@ __all__ = [
     "dawid_skene",
     "diagnose",
     "expected_calibration_error",
+    "figure_svg",
     "fit_calibration",
     "grade_distribution",
     "grades_from_counts",
@@ -106,6 +108,9 @@ __all__ = [
     "log_loss",
     "majority",
     "one_coin",
+    "plot_completeness",
+    "plot_confusion",
+    "plot_reliability",
     "reach_probability",
     "reliability",
     "swap",
