@@ -1,4 +1,4 @@
-"""A simulated crowd with known truth: five answers, unequal effort, skill, difficulty, and habits of error."""
+"""Simulated crowds with known truth: five answers with habits of error, and a stream with rare lenses."""
 
 from dataclasses import dataclass
 
@@ -22,6 +22,13 @@ class Crowd:
     truth: Ints
 
 
+@dataclass(frozen=True)
+class LensStream(Crowd):
+    """Votes in time order on 0 (nothing) and 1 (a lens), and the truth of the training subjects, -1 for the others."""
+
+    gold: Ints
+
+
 def simulate_crowd(n_subjects: int, seed: int) -> Crowd:
     """About ten votes on each subject, by one volunteer per seven subjects; the same for the same seed.
 
@@ -31,17 +38,44 @@ def simulate_crowd(n_subjects: int, seed: int) -> Crowd:
     """
     rng = np.random.default_rng(seed)
     n_volunteers = int(n_subjects / SUBJECTS_PER_VOLUNTEER)
-    effort = rng.lognormal(2.6, 1.9, n_volunteers)
-    cumulative = np.cumsum(np.minimum(effort, np.quantile(effort, 0.999)))
-    drawn = np.searchsorted(cumulative, rng.random(n_subjects * VOTES_PER_SUBJECT) * cumulative[-1])
-    pairs = np.unique(np.repeat(np.arange(n_subjects), VOTES_PER_SUBJECT) * n_volunteers + drawn)
-    subject, volunteer = np.divmod(rng.permutation(pairs), n_volunteers)
+    subject, volunteer = _who_sees_what(np.full(n_subjects, VOTES_PER_SUBJECT), n_volunteers, rng)
     truth = rng.choice(ANSWERS, n_subjects, p=PRIOR)
     skill, difficulty = rng.beta(6, 2.5, n_volunteers), rng.beta(2, 6, n_subjects)
     right = skill[volunteer] * (1 - difficulty[subject]) + difficulty[subject] / ANSWERS
     wrong = _wrong_answers(truth[subject], rng.dirichlet(np.full(ANSWERS, 1.5), n_volunteers)[volunteer], rng)
     answer = np.where(rng.random(len(subject)) < right, truth[subject], wrong)
     return Crowd(subject, np.unique(volunteer, return_inverse=True)[1], answer, truth)
+
+
+def simulate_lenses(n_subjects: int, seed: int) -> LensStream:
+    """Twelve votes on each subject, of which one in 200 is a lens, by one volunteer per ten subjects.
+
+    One subject in twenty is a training subject, half of those are simulated lenses, and each is shown eight times as
+    often. Volunteer j says "lens" of lens i with PL_j v_i / 0.77, PL ~ Beta(5, 2), where the visibility v ~
+    Beta(5, 1.5) (0.77 on average) is the same for all who look; of anything else with 1 - PD_j, PD ~ Beta(14, 1.2).
+    """
+    rng = np.random.default_rng(seed)
+    n_volunteers = n_subjects // 10
+    is_training = np.arange(n_subjects) < n_subjects // 20
+    subject, volunteer = _who_sees_what(np.where(is_training, 8 * 12, 12), n_volunteers, rng)
+    truth = (rng.random(n_subjects) < np.where(is_training, 0.5, 1 / 200)).astype(np.int64)
+    finds, passes = rng.beta(5, 2, n_volunteers)[volunteer], rng.beta(14, 1.2, n_volunteers)[volunteer]
+    visibility = rng.beta(5, 1.5, n_subjects)[subject] / 0.77
+    says_lens = np.where(truth[subject] == 1, finds * visibility, 1 - passes).clip(0.002, 0.998)
+    answer = (rng.random(len(subject)) < says_lens).astype(np.int64)
+    return LensStream(
+        subject, np.unique(volunteer, return_inverse=True)[1], answer, truth, np.where(is_training, truth, -1)
+    )
+
+
+def _who_sees_what(votes: Ints, n_volunteers: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Subject and volunteer of each vote in random order, about `votes` per subject and none of them twice."""
+    effort = rng.lognormal(2.6, 1.9, n_volunteers)
+    cumulative = np.cumsum(np.minimum(effort, np.quantile(effort, 0.999)))
+    drawn = np.searchsorted(cumulative, rng.random(int(votes.sum())) * cumulative[-1])
+    pairs = np.unique(np.repeat(np.arange(len(votes)), votes) * n_volunteers + drawn)
+    subject, volunteer = np.divmod(rng.permutation(pairs), n_volunteers)
+    return subject, volunteer
 
 
 def _wrong_answers(truth: Ints, habit: NDArray[np.float64], rng: np.random.Generator) -> Ints:
