@@ -82,13 +82,15 @@ class OrdinalGrades:
     @property
     def escape_probability(self) -> FloatArray:
         """P(the subject belongs to the escape class), float (n_subjects,); 0 if there is no such class."""
-        return self.posterior[:, self.n_levels :].sum(axis=1)
+        probability: FloatArray = self.posterior[:, self.n_levels :].sum(axis=1)
+        return probability
 
     def p_at_least(self, level: int) -> FloatArray:
         """P(on the scale, and at `level` or better), float (n_subjects,): ``p_at_least(2)`` is P(grade ≥ B)."""
         if not 0 <= level < self.n_levels:
             raise ValueError(f"level must be one of 0 .. {self.n_levels - 1}, got {level}")
-        return self.posterior[:, level : self.n_levels].sum(axis=1)
+        probability: FloatArray = self.posterior[:, level : self.n_levels].sum(axis=1)
+        return probability
 
 
 def ordinal_grades(
