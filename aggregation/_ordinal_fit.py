@@ -222,9 +222,7 @@ def expectation(table: Table, model: Model) -> Expected:
         soft += block.T @ weighted
         counted = table.counted[rows]
         soft_trait += model.trait.weight * (states[counted].T @ nodes[counted])
-        posterior[rows, : table.n_levels] = (nodes @ (model.trait.weight[0, :, None] * bands)) * states[:, :1]
-        if table.escape:
-            posterior[rows, -1] = (nodes @ model.trait.weight[1]) * states[:, 1]
+        posterior[rows] = grade_posterior(nodes, states, model.trait, bands)
         errors.append(node_error(weighted[counted], model.trait.nodes))
     error = float(np.median(np.concatenate(errors))) if errors and table.counted.any() else np.inf
     return Expected(posterior, soft.reshape(-1, table.n_levels, log_cells.shape[1]), soft_trait, error, log_likelihood)
@@ -243,6 +241,12 @@ def block_posterior(
     states = np.exp(evidence - top_state)
     total = (states * (nodes @ trait.weight.T)).sum(axis=1, keepdims=True)
     return nodes, states / total, (top + top_state + np.log(total))[:, 0]
+
+
+def grade_posterior(nodes: FloatArray, states: FloatArray, trait: Trait, bands: FloatArray) -> FloatArray:
+    """P(grade), (n, n_grades): the mass between the lines in the first state, and that of the escape state."""
+    levels: FloatArray = (nodes @ (trait.weight[0, :, None] * bands)) * states[:, :1]
+    return np.hstack([levels, (nodes @ trait.weight[1:].T) * states[:, 1:]])
 
 
 def node_error(weight: FloatArray, nodes: FloatArray) -> FloatArray:

@@ -76,9 +76,7 @@ def fit_coefficients(
         if not worse.any():
             break
         size[worse] *= 0.5
-    fitted: FloatArray = np.where(worse[:, None], coefficients, moved)
-    covariances: FloatArray = np.linalg.inv(information)
-    return fitted, covariances
+    return np.where(worse[:, None], coefficients, moved), np.linalg.inv(information).astype(np.float64, copy=False)
 
 
 def _feasible(coefficients: FloatArray) -> FloatArray:

@@ -146,7 +146,7 @@ def kappa_report(
     --------
     >>> votes = [0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2], [3, 3, 2, 0, 0, 1]   # A A B, X X C
     >>> kappa_report(*votes).kappa.round(2)
-    array([0.8, 0.8, 0.8])
+    array([0.86, 0.86, 0.6 ])
     """
     if n_levels < 1:
         raise ValueError(f"n_levels must be at least 1, got {n_levels}")
