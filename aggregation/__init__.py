@@ -5,6 +5,7 @@ Functions take integer codes counted from 0, one row per vote (COO form), and re
 """
 
 from aggregation._geometry import box_iou
+from aggregation.agreement import KappaReport, kappa_report, mean_absolute_level_error, quadratic_weighted_kappa
 from aggregation.boxes import (
     BoxClusters,
     ConsensusBoxes,
@@ -14,6 +15,15 @@ from aggregation.boxes import (
 )
 from aggregation.calibration import CALIBRATIONS, Calibrated, CalibrationMap, cross_calibrated, fit_calibration
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
+from aggregation.decisions import (
+    BayesRisk,
+    bayes_risk,
+    expected_information_gain,
+    expected_risk_reduction,
+    lens_loss,
+    vote_worth,
+    zero_one_loss,
+)
 from aggregation.diagnostics import Diagnostics, Estimate, bootstrap_interval, diagnose
 from aggregation.grades import (
     LENS_ESCAPE,
@@ -22,6 +32,7 @@ from aggregation.grades import (
     grade_distribution,
     grades_from_counts,
 )
+from aggregation.juror import MachineEvidence, combine_machines, held_out_scores, machine_evidence, score_bins
 from aggregation.majority import Majority, majority
 from aggregation.metrics import (
     CompletenessCurve,
@@ -37,7 +48,18 @@ from aggregation.metrics import (
     log_loss,
     reliability,
 )
+from aggregation.ordinal import OrdinalGrades, ordinal_grades
 from aggregation.plots import figure_svg, plot_completeness, plot_confusion, plot_reliability
+from aggregation.pooled import MISLEADING, PooledDawidSkene, pooled_dawid_skene
+from aggregation.retirement import Retirement, RetirementRule, Verdict, retire, risk_limit
+from aggregation.running import (
+    Running,
+    RunningDawidSkene,
+    RunningMajority,
+    RunningOneCoin,
+    RunningPooled,
+    RunningWeighted,
+)
 from aggregation.swap import RunningSwap, Swap, swap
 from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
@@ -56,6 +78,7 @@ from aggregation.tasks import (
     TaskConsensus,
     aggregate_tasks,
 )
+from aggregation.tree import PooledTree, pooled_tree
 from aggregation.weighted import WeightedVotes, weighted_votes
 
 __all__ = [
@@ -64,6 +87,8 @@ __all__ = [
     "LENS_ESCAPE",
     "LENS_LEVELS",
     "METHODS",
+    "MISLEADING",
+    "BayesRisk",
     "BoxClusters",
     "Calibrated",
     "CalibrationMap",
@@ -73,25 +98,41 @@ __all__ = [
     "Diagnostics",
     "Estimate",
     "GradeDistribution",
+    "KappaReport",
+    "MachineEvidence",
     "Majority",
+    "OrdinalGrades",
+    "PooledDawidSkene",
+    "PooledTree",
     "Reliability",
+    "Retirement",
+    "RetirementRule",
+    "Running",
     "RunningBoxes",
+    "RunningDawidSkene",
+    "RunningMajority",
+    "RunningOneCoin",
+    "RunningPooled",
     "RunningSwap",
     "RunningTally",
+    "RunningWeighted",
     "Swap",
     "SwapEM",
     "Tally",
     "TaskConfusion",
     "TaskConsensus",
+    "Verdict",
     "WeightedVotes",
     "accuracy",
     "aggregate_tasks",
     "auc",
     "balanced_accuracy",
+    "bayes_risk",
     "bootstrap_interval",
     "box_iou",
     "brier",
     "cluster_boxes",
+    "combine_machines",
     "completeness_at_false_positive_rate",
     "completeness_curve",
     "confusion_counts",
@@ -100,23 +141,39 @@ __all__ = [
     "dawid_skene",
     "diagnose",
     "expected_calibration_error",
+    "expected_information_gain",
+    "expected_risk_reduction",
     "figure_svg",
     "fit_calibration",
     "grade_distribution",
     "grades_from_counts",
+    "held_out_scores",
+    "kappa_report",
     "last_votes",
+    "lens_loss",
     "log_loss",
+    "machine_evidence",
     "majority",
+    "mean_absolute_level_error",
     "one_coin",
+    "ordinal_grades",
     "plot_completeness",
     "plot_confusion",
     "plot_reliability",
+    "pooled_dawid_skene",
+    "pooled_tree",
+    "quadratic_weighted_kappa",
     "reach_probability",
     "reliability",
+    "retire",
+    "risk_limit",
+    "score_bins",
     "swap",
     "swap_em",
     "tally_from_counts",
     "tally_votes",
+    "vote_worth",
     "weighted_votes",
     "wilson_interval",
+    "zero_one_loss",
 ]

@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from aggregation._votes import BoolArray, FloatArray, IntArray, Votes
-from aggregation.majority import uniform_where_unknown
-from aggregation.tallies import count_votes, tally_from_counts
+from aggregation._votes import BoolArray, FloatArray, IntArray, Votes, ratio
 
 P = TypeVar("P")
+
+#: Decimals of a posterior that the order of the votes cannot change.
+_DECIMALS = 12
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,17 @@ def iterate(
     raise AssertionError("unreachable: the last iteration returns")
 
 
-def start_posteriors(votes: Votes, gold: IntArray) -> list[FloatArray]:
+def start_posteriors(counts: IntArray | FloatArray, gold: IntArray, with_gold: bool) -> list[FloatArray]:
     """Where to start from, each (n_subjects, n_answers): vote fractions; with gold also the gold answers alone.
 
     EM finds the optimum next to its start. If most volunteers are wrong in the same way, vote fractions lead to
     the mirror image of the truth, whatever the gold answers say.
     """
-    counts = count_votes(votes.subject, votes.answer, votes.n_subjects, votes.n_answers)
-    fractions = clamp(uniform_where_unknown(tally_from_counts(counts).fractions), gold)
-    if not np.any(gold >= 0):
+    n_votes = counts.sum(axis=1, keepdims=True)
+    fractions = clamp(ratio(counts, n_votes, empty=1.0 / max(counts.shape[1], 1)), gold)
+    if not with_gold:
         return [fractions]
-    nearly_nothing = np.full(fractions.shape, 0.01 / max(votes.n_answers, 1))
+    nearly_nothing = np.full(fractions.shape, 0.01 / max(counts.shape[1], 1))
     return [fractions, clamp(nearly_nothing, gold)]
 
 
@@ -117,7 +118,9 @@ def expectation(log_likelihood: FloatArray, prior: FloatArray, gold: IntArray) -
     row = (top + np.log(total))[:, 0]
     known = gold >= 0
     row[known] = log_likelihood[known, gold[known]]
-    return clamp(joint / total, gold), float(row.sum())
+    # Where two answers are equally good, EM stands on a ridge, and the last bits, which depend on the order of the
+    # votes, would push it to one side: they are cut off.
+    return clamp(np.round(joint / total, _DECIMALS), gold), float(row.sum())
 
 
 def safe_log(probability: FloatArray) -> FloatArray:

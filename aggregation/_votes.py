@@ -49,7 +49,7 @@ def check_codes(name: str, codes: npt.ArrayLike, n_codes: int | None = None) -> 
             f"{name} must be integer codes from 0, not {array.dtype}; "
             "encode ids with numpy.unique(ids, return_inverse=True)"
         )
-    array = array.astype(np.int64)
+    array = array.astype(np.int64, copy=False)
     largest = int(array.max()) if array.size else -1
     if array.size and array.min() < 0:
         raise ValueError(f"{name}[{int(array.argmin())}] is {int(array.min())}: codes start at 0")

@@ -8,10 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from aggregation import _em
-from aggregation._votes import FloatArray, IntArray, Votes, check_gold, check_votes, count, modal_answer, ratio
+from aggregation._question import incidence
+from aggregation._votes import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Votes,
+    check_gold,
+    check_votes,
+    count,
+    modal_answer,
+    ratio,
+)
+from aggregation.tallies import count_votes
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def dawid_skene(
 
     def estimate(soft: FloatArray) -> tuple[FloatArray, float]:
         confusion = _normalise_rows(soft + smoothing)
-        return confusion, smoothing * float(np.log(confusion).sum()) if smoothing else 0.0
+        return confusion, smoothing * float(np.log(confusion[_heard(soft)]).sum()) if smoothing else 0.0
 
     return _fit(votes, gold, estimate, True, max_iterations, tolerance)
 
@@ -144,7 +155,8 @@ def one_coin(
 
     def estimate(soft: FloatArray) -> tuple[FloatArray, float]:
         skill = _skill(soft, smoothing)
-        log_prior = np.log(skill * (1.0 - skill)).sum() if smoothing and votes.n_answers > 1 else 0.0
+        heard = skill[_heard(soft)]
+        log_prior = np.log(heard * (1.0 - heard)).sum() if smoothing and votes.n_answers > 1 else 0.0
         return _one_coin_confusion(skill, votes.n_answers), smoothing * float(log_prior)
 
     return _fit(votes, gold, estimate, False, max_iterations, tolerance)
@@ -166,14 +178,14 @@ def _fit(
     """Run EM; `estimate` turns soft counts (volunteer, truth, said) into confusion and its log prior."""
     known = check_gold(gold, votes.n_subjects, votes.n_answers)
     counted = _em.counted_in_prior(votes, known) & fit_prior  # nothing counted: a uniform prior
-    said = _incidence(votes)
-    said_by = said.T.tocsr()
+    said = incidence(votes)
+    counts = count_votes(votes.subject, votes.answer, votes.n_subjects, votes.n_answers)
     shape = (votes.n_volunteers, votes.n_answers, votes.n_answers)
 
     def step(posterior: FloatArray) -> tuple[FloatArray, _Parameters, float]:
         prior = _em.class_prior(posterior, counted)
         # Rows of the products are (volunteer, said), columns the truth: swap the last two axes to and fro.
-        soft = (said_by @ posterior).reshape(shape).transpose(0, 2, 1)
+        soft = (said.T @ posterior).reshape(shape).transpose(0, 2, 1)
         confusion, log_prior = estimate(soft)
         log_cells = _em.safe_log(confusion).transpose(0, 2, 1).reshape(said.shape[1], votes.n_answers)
         posterior, log_likelihood = _em.expectation(said @ log_cells, prior, known)
@@ -181,7 +193,7 @@ def _fit(
 
     fits = [
         _em.iterate(step, start, max_iterations=max_iterations, tolerance=tolerance)
-        for start in _em.start_posteriors(votes, known)
+        for start in _em.start_posteriors(counts, known, with_gold=bool((known >= 0).any()))
     ]
     fit = max(fits, key=lambda each: each.objective)
     return DawidSkene(
@@ -197,20 +209,15 @@ def _fit(
     )
 
 
-def _incidence(votes: Votes) -> sparse.csr_matrix:
-    """Sparse (n_subjects, n_volunteers * n_answers): how often subject i got answer y from volunteer j.
-
-    Both EM steps are one product with this matrix or its transpose. Building it sorts and sums the votes, so
-    the result does not depend on the order of the rows.
-    """
-    column = votes.volunteer * votes.n_answers + votes.answer
-    shape = (votes.n_subjects, votes.n_volunteers * votes.n_answers)
-    return sparse.coo_matrix((np.ones(len(column)), (votes.subject, column)), shape=shape).tocsr()
-
-
 def _normalise_rows(soft: FloatArray) -> FloatArray:
     """Divide by the sum over the last axis; uniform where it is 0 (no vote informs the row)."""
     return ratio(soft, soft.sum(axis=-1, keepdims=True), empty=1.0 / max(soft.shape[-1], 1))
+
+
+def _heard(soft: FloatArray) -> BoolArray:
+    """Volunteers with votes: what is only numbered must not count in the objective."""
+    heard: BoolArray = soft.sum(axis=(1, 2)) > 0
+    return heard
 
 
 def _skill(soft: FloatArray, smoothing: float) -> FloatArray:

@@ -303,7 +303,7 @@ def reach_probability(
     n_subjects = len(tables[first])
     reach = np.zeros((n_subjects, len(next_task)))
     reach[:, first] = 1.0
-    for task in _topological_order(next_task, first):
+    for task in topological_order(next_task, first):
         targets = set(next_task[task])
         for target in sorted(targets - {-1}):
             if len(targets) == 1:
@@ -349,7 +349,7 @@ def _check_tree(next_task: Sequence[Sequence[int]], tables: Sequence[FloatArray]
             raise ValueError(f"task {task} leads to an unknown task: {list(answers)}")
 
 
-def _topological_order(next_task: Sequence[Sequence[int]], first: int) -> list[int]:
+def topological_order(next_task: Sequence[Sequence[int]], first: int) -> list[int]:
     """Tasks that can be reached from `first`, each after all that lead to it."""
     done: list[int] = []
     open_tasks: list[int] = []

@@ -71,11 +71,11 @@ def test_the_table_equals_the_function(write, run, crowd, method):
     assert [row["subject_id"] for row in rows] == [str(code) for code in range(300)]
 
 
-def test_the_default_method_is_dawid_skene(write, run, tmp_path):
+def test_the_default_method_is_pooled(write, run, tmp_path):
     path = write(VOTES)
     run("votes", path)
     default = (tmp_path / "out.csv").read_bytes()
-    run("votes", path, "--method", "dawid-skene")
+    run("votes", path, "--method", "pooled")
     assert (tmp_path / "out.csv").read_bytes() == default
 
 

@@ -195,7 +195,7 @@ def test_gold_of_an_unknown_task_is_refused(tmp_path, refused):
 def test_a_model_that_does_not_converge_ends_with_status_1(monkeypatch, refused):
     cut_short = functools.partial(aggregate_tasks, max_iterations=1)
     monkeypatch.setattr("aggregation.commands.votes.aggregate_tasks", cut_short)
-    assert "dawid-skene did not converge" in refused("votes", GOOD, status=1)
+    assert "pooled did not converge" in refused("votes", GOOD, status=1)
 
 
 def test_a_full_disk_is_named(tmp_path, refused, monkeypatch):
