@@ -12,6 +12,7 @@ import numpy.typing as npt
 from aggregation import _em
 from aggregation._swap_stream import information
 from aggregation._votes import FloatArray, IntArray, Votes, check_gold, check_votes, count
+from aggregation.tallies import count_votes
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def swap_em(
     known = check_gold(gold, votes.n_subjects, 2)
     _check_em(pseudo_votes, max_iterations)
     step = _em_step(votes, known, pseudo_votes, toward_crowd)
-    fits = [_settle(step, start, max_iterations, tolerance) for start in _em.start_posteriors(votes, known)]
+    counts = count_votes(votes.subject, votes.answer, votes.n_subjects, 2)
+    starts = _em.start_posteriors(counts, known, with_gold=bool((known >= 0).any()))
+    fits = [_settle(step, start, max_iterations, tolerance) for start in starts]
     fit = max(fits, key=lambda each: each.parameters.log_likelihood)
     confusion = fit.parameters.confusion
     return SwapEM(
