@@ -350,6 +350,8 @@ class Fit(NamedTuple):
 
 def fit(table: Table, max_iterations: int, tolerance: float) -> Fit:
     """Repeat M and E until the posterior stands still, on a grid fine enough for what is known of the subjects."""
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
     model = starting_model(table)
     expected = expectation(table, model)
     for n_iterations in range(1, max_iterations + 1):

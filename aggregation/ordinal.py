@@ -8,10 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation._em import clamp
-from aggregation._ordinal_fit import Fit, Table, fit, tabulate
+from aggregation._ordinal_fit import (
+    Fit,
+    Model,
+    Table,
+    block_posterior,
+    fit,
+    grade_posterior,
+    starting_model,
+    tabulate,
+)
+from aggregation._ordinal_responses import level_probability
 from aggregation._ordinal_summary import Summary, grader_traits, summarise
+from aggregation._ordinal_trait import band_weights
 from aggregation._votes import BoolArray, FloatArray, IntArray, check_gold, check_votes, count, modal_answer, ratio
 from aggregation.grades import LENS_LEVELS
+from aggregation.running import Running
+
+_SETTLED, _SURPRISING = 0.6, 3.0
+_MAX_ITERATIONS, _TOLERANCE = 200, 1e-4
 
 
 @dataclass(frozen=True)
@@ -103,10 +118,10 @@ def ordinal_grades(
     gold: npt.ArrayLike | None = None,
     n_subjects: int | None = None,
     n_graders: int | None = None,
-    settled: float = 0.6,
-    surprising: float = 3.0,
-    max_iterations: int = 200,
-    tolerance: float = 1e-4,
+    settled: float = _SETTLED,
+    surprising: float = _SURPRISING,
+    max_iterations: int = _MAX_ITERATIONS,
+    tolerance: float = _TOLERANCE,
 ) -> OrdinalGrades:
     """Fit graders' sharpness and leniency on a latent trait, and grade each subject by all of them.
 
@@ -165,6 +180,77 @@ def ordinal_grades(
     _check_criteria(settled, surprising)
     done = fit(table, max_iterations, tolerance)
     return _result(table, done, summarise(table, done.model), settled, surprising)
+
+
+class RunningOrdinalGrades(Running[OrdinalGrades]):
+    """Running form of `ordinal_grades`: a vote costs a note of it, a posterior the votes of its subject.
+
+    `add` takes subject, grader and grade. Graders are as the last sweep found them; one who came later, and everyone
+    before the first sweep, is the typical grader of that sweep.
+
+    Parameters
+    ----------
+    n_levels, escape
+        As for `ordinal_grades`.
+
+    Examples
+    --------
+    >>> running = RunningOrdinalGrades()
+    >>> for vote in [(0, 0, 3), (0, 1, 3), (1, 0, 0), (1, 1, 1)]:   # A A, X C
+    ...     running.add(*vote)
+    >>> bool(np.allclose(running.sweep().posterior[0], running.posterior(0)))
+    True
+    """
+
+    def __init__(self, n_levels: int = len(LENS_LEVELS), *, escape: bool = True) -> None:
+        super().__init__(n_levels + int(escape))
+        self.n_levels, self.escape = n_levels, escape
+        self._grades: list[dict[int, int]] = []
+        self._load(starting_model(_check([], [], [], n_levels, escape, None, None, None)))
+
+    def posterior(self, subject: int) -> FloatArray:
+        """P(grade | votes so far) of one subject, float (n_grades,)."""
+        known = self.gold.get(subject)
+        if known is not None:
+            return clamp(np.zeros((1, self.n_answers)), np.array([known]))[0]
+        given = self._grades[subject]
+        grader = np.minimum(np.fromiter(given, np.int64, len(given)), self._n_fitted)
+        grade = np.fromiter(given.values(), np.int64, len(given))
+        on_scale = grade < self.n_levels
+        evidence = self._cells[grader[on_scale], grade[on_scale]].sum(axis=0, keepdims=True)
+        state = self._log_rates[(~on_scale).astype(np.int64), grader].sum(axis=0, keepdims=True)
+        nodes, states, _ = block_posterior(evidence, state, self._trait)
+        row: FloatArray = grade_posterior(nodes, states, self._trait, self._bands)[0]
+        return row
+
+    def _new_subjects(self, n: int) -> None:
+        self._grades.extend({} for _ in range(n))
+
+    def _new_volunteers(self, n: int) -> None:
+        pass  # the typical grader stands for everyone whom no sweep has seen
+
+    def _count(self, subject: int, volunteer: int, answer: int, times: int) -> None:
+        if times > 0:
+            self._grades[subject][volunteer] = answer
+        else:
+            del self._grades[subject][volunteer]
+
+    def _fit(self, subject: IntArray, volunteer: IntArray, answer: IntArray) -> OrdinalGrades:
+        sizes = self._n_subjects, self._n_volunteers
+        table = _check(subject, volunteer, answer, self.n_levels, self.escape, self._known(), *sizes)
+        done = fit(table, _MAX_ITERATIONS, _TOLERANCE)
+        self._load(done.model)
+        return _result(table, done, summarise(table, done.model), _SETTLED, _SURPRISING)
+
+    def _load(self, model: Model) -> None:
+        """Keep what a posterior needs: log P(grade | node) and of the escape grade, the typical grader last."""
+        self._trait, self._bands = model.trait, band_weights(model.trait, model.thresholds)
+        typical = level_probability(model.crowd.mean[None], model.trait.nodes, model.slips)
+        self._cells = np.concatenate([model.log_responses(self._bands), np.log(typical)])
+        self._n_fitted = len(model.coefficients)
+        rates = np.vstack([model.rates, model.crowd_rates[None]])
+        # Without an escape class there is one state, and nothing tells of it.
+        self._log_rates = np.log([1.0 - rates, rates]) if self.escape else np.zeros((2, len(rates), 1))
 
 
 def _check(
