@@ -408,7 +408,7 @@ def test_em_equals_the_slow_products():
     tau, pl, pd = slow_em(*stream, iterations=4)
     published = {"pseudo_votes": 2.0, "toward_crowd": False, "max_iterations": 4, "tolerance": 0.0}
     result = swap_em(*stream, **published)
-    np.testing.assert_allclose(result.posterior[:, 1], tau, rtol=1e-9)
+    np.testing.assert_allclose(result.posterior[:, 1], tau, atol=1e-11)
     np.testing.assert_allclose(result.confusion[:, 1, 1], pl)
     np.testing.assert_allclose(result.confusion[:, 0, 0], pd)
     assert (result.n_iterations, result.converged) == (4, False)
