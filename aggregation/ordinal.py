@@ -43,11 +43,12 @@ class OrdinalGrades:
     n_votes
         Votes of each subject, int (n_subjects,).
     expected
-        Mean level under the posterior, given that the subject is on the scale, float (n_subjects,).
+        Mean level under the posterior, given that the subject is on the scale, float (n_subjects,); nan where no vote
+        and no gold is on the scale: the escape class is never turned into a number.
     rank, rank_error
         Posterior mean and standard deviation of the latent trait in levels, float (n_subjects,): the line between
         levels k - 1 and k lies at k - 0.5, and beyond the outermost lines the scale goes on, so that of two certain
-        A's one can still rank higher. The escape class has no rank: this is where the votes on the scale put it.
+        A's one can still rank higher. nan as for `expected`.
     surprise
         How much more the votes of a subject disagree, with each other and with what the graders are known to be
         like, than chance allows, in standard deviations, float (n_subjects,).
@@ -212,7 +213,9 @@ class RunningOrdinalGrades(Running[OrdinalGrades]):
         """P(grade | votes so far) of one subject, float (n_grades,)."""
         known = self.gold.get(subject)
         if known is not None:
-            return clamp(np.zeros((1, self.n_answers)), np.array([known]))[0]
+            certain = np.zeros(self.n_answers)
+            certain[known] = 1.0
+            return certain
         given = self._grades[subject]
         grader = np.minimum(np.fromiter(given, np.int64, len(given)), self._n_fitted)
         grade = np.fromiter(given.values(), np.int64, len(given))
@@ -286,15 +289,17 @@ def _result(table: Table, done: Fit, summary: Summary, settled: float, surprisin
     on_scale = posterior[:, : table.n_levels]
     sharpness, leniency = grader_traits(done.model)
     n_votes = votes.n_votes
+    placed = count(votes.subject[votes.answer < table.n_levels], votes.n_subjects) > 0
+    placed = np.where(table.gold >= 0, table.gold < table.n_levels, placed)
     unclear = (posterior.max(axis=1) < settled) | (summary.surprise > surprising)
     willingness = done.model.rates[:, 1] if table.escape else np.full(table.n_graders, np.nan)
     return OrdinalGrades(
         posterior=posterior,
         grade=modal_answer(posterior, (n_votes > 0) | (table.gold >= 0)),
         n_votes=n_votes,
-        expected=ratio(on_scale @ np.arange(table.n_levels), on_scale.sum(axis=1)),
-        rank=summary.rank,
-        rank_error=summary.rank_error,
+        expected=np.where(placed, ratio(on_scale @ np.arange(table.n_levels), on_scale.sum(axis=1)), np.nan),
+        rank=np.where(placed, summary.rank, np.nan),
+        rank_error=np.where(placed, summary.rank_error, np.nan),
         surprise=summary.surprise,
         needs_adjudication=unclear & (n_votes >= 2) & (table.gold < 0),
         sharpness=sharpness,

@@ -226,7 +226,7 @@ def test_confusion_matrices_of_tasks_leave_other_answers_empty(write, run, tmp_p
 
 
 def test_grades(write, run):
-    rows = run("grades", write("subject_id,volunteer_id,answer\n1,a,A\n1,b,B\n1,c,I\n1,d,B\n2,a,I\n"))
+    rows = run("grades", write("subject_id,volunteer_id,answer\n1,a,A\n1,b,B\n1,c,I\n1,d,B\n2,a,I\n"), "--method", "fractions")
     assert rows[0] == {
         "subject_id": "1",
         "n_votes": "4",
@@ -244,7 +244,7 @@ def test_grades(write, run):
 
 def test_grades_on_another_scale_and_per_task(write, run):
     path = write("subject_id,volunteer_id,answer,task\n1,a,good,q\n1,a,bad,r\n")
-    rows = run("grades", path, "--levels", "bad,good", "--escape", "")
+    rows = run("grades", path, "--levels", "bad,good", "--escape", "", "--method", "fractions")
     assert [(row["task"], row["grade"], row["expected_grade"]) for row in rows] == [
         ("q", "good", "1.0"),
         ("r", "bad", "0.0"),

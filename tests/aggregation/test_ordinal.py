@@ -101,14 +101,14 @@ def test_probabilities_mean_what_they_say(exercise, result):
 
 
 def test_the_rank_follows_the_trait_and_its_error_is_honest(exercise, result):
-    on_scale = exercise.truth != I
+    on_scale = (exercise.truth != I) & ~np.isnan(result.rank)
     inner = on_scale & (result.rank > 0.5) & (result.rank < 2.5)  # there a level is as long as it was simulated
     pull = ((result.rank - exercise.trait) / result.rank_error)[inner]
     assert correlation(result.rank[on_scale], exercise.trait[on_scale]) > 0.9
     assert abs(pull.mean()) < 0.4
     assert 0.8 < pull.std() < 1.2
-    assert (result.rank > -1).all()
-    assert (result.rank < 4).all()
+    assert np.nanmin(result.rank) > -1
+    assert np.nanmax(result.rank) < 4
 
 
 def test_spammers_and_graders_of_one_grade_do_no_harm(exercise, result):
@@ -273,7 +273,14 @@ def test_gold_of_the_escape_class():
     result = ordinal_grades([0, 0, 1, 1], [0, 1, 0, 1], [A, I, A, I], gold=[I, -1, A], n_subjects=3)
     assert result.posterior[0].tolist() == [0, 0, 0, 0, 1]
     assert result.grade.tolist()[::2] == [I, A]
-    assert np.isnan(result.expected[0])
+    assert np.isnan([result.expected[0], result.rank[0]]).all()
+    assert result.expected[2] == A
+
+
+def test_a_subject_with_no_vote_on_the_scale_has_no_number():
+    result = ordinal_grades([0, 0, 1, 1], [0, 1, 0, 1], [I, I, B, I], n_subjects=3)
+    assert np.isnan(result.expected).tolist() == [True, False, True]
+    assert np.isnan(result.rank).tolist() == np.isnan(result.rank_error).tolist() == [True, False, True]
 
 
 def test_adjudication_is_asked_for_where_graders_contradict_each_other():
