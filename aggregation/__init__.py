@@ -4,6 +4,7 @@ Functions take integer codes counted from 0, one row per vote (COO form), and re
 ``python -m aggregation`` does the same for tables.
 """
 
+from aggregation._debias_curves import AnswerCurve
 from aggregation._geometry import box_iou
 from aggregation.agreement import KappaReport, kappa_report, mean_absolute_level_error, quadratic_weighted_kappa
 from aggregation.boxes import (
@@ -15,6 +16,7 @@ from aggregation.boxes import (
 )
 from aggregation.calibration import CALIBRATIONS, Calibrated, CalibrationMap, cross_calibrated, fit_calibration
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
+from aggregation.debias import DEBIAS_STATUS, CumulativeDebiased, RatioDebiased, debias_cumulative, debias_ratio
 from aggregation.decisions import (
     BayesRisk,
     bayes_risk,
@@ -48,7 +50,7 @@ from aggregation.metrics import (
     log_loss,
     reliability,
 )
-from aggregation.ordinal import OrdinalGrades, ordinal_grades
+from aggregation.ordinal import OrdinalGrades, RunningOrdinalGrades, ordinal_grades
 from aggregation.plots import figure_svg, plot_completeness, plot_confusion, plot_reliability
 from aggregation.pooled import MISLEADING, PooledDawidSkene, pooled_dawid_skene
 from aggregation.retirement import Retirement, RetirementRule, Verdict, retire, risk_limit
@@ -83,17 +85,20 @@ from aggregation.weighted import WeightedVotes, weighted_votes
 
 __all__ = [
     "CALIBRATIONS",
+    "DEBIAS_STATUS",
     "DEFAULT_METHOD",
     "LENS_ESCAPE",
     "LENS_LEVELS",
     "METHODS",
     "MISLEADING",
+    "AnswerCurve",
     "BayesRisk",
     "BoxClusters",
     "Calibrated",
     "CalibrationMap",
     "CompletenessCurve",
     "ConsensusBoxes",
+    "CumulativeDebiased",
     "DawidSkene",
     "Diagnostics",
     "Estimate",
@@ -104,6 +109,7 @@ __all__ = [
     "OrdinalGrades",
     "PooledDawidSkene",
     "PooledTree",
+    "RatioDebiased",
     "Reliability",
     "Retirement",
     "RetirementRule",
@@ -112,6 +118,7 @@ __all__ = [
     "RunningDawidSkene",
     "RunningMajority",
     "RunningOneCoin",
+    "RunningOrdinalGrades",
     "RunningPooled",
     "RunningSwap",
     "RunningTally",
@@ -139,6 +146,8 @@ __all__ = [
     "consensus_boxes",
     "cross_calibrated",
     "dawid_skene",
+    "debias_cumulative",
+    "debias_ratio",
     "diagnose",
     "expected_calibration_error",
     "expected_information_gain",
