@@ -27,7 +27,7 @@ MIN_PER_ANSWER = 5
 
 #: Probabilities enter logarithms no smaller than this: below the retirement threshold of any lens search.
 _CLIP = 1e-12
-#: Decimals to which posteriors must agree to count as equal: sums taken in another order differ beyond.
+#: Decimals to which ln p must agree to count as equal: sums taken in another order differ beyond.
 _SAME = 9
 #: Of the temperature and the beta map: how far a parameter may stray before gold has spoken (standard deviations
 #: of log T, of a - 1 and b - 1, and of c).
@@ -224,7 +224,7 @@ def _mean_of_twins(gold: _Gold, out_of_fold: FloatArray) -> FloatArray:
 
     A map without one of them could as well be the map without any other: no subject sees itself in the mean.
     """
-    alike = np.column_stack([gold.true, np.round(gold.p, _SAME)])
+    alike = np.column_stack([gold.true, _rounded(gold.p)])
     _, twins = np.unique(alike, axis=0, return_inverse=True)
     total = np.stack([np.bincount(twins, weights=column) for column in out_of_fold.T], axis=1)
     return ratio(total, count(twins, len(total))[:, np.newaxis])[twins]
@@ -294,13 +294,17 @@ def _out_of_fold_losses(gold: _Gold, folds: int, seed: int) -> dict[str, FloatAr
     return losses
 
 
+def _rounded(p: FloatArray) -> FloatArray:
+    return np.asarray(np.round(np.log(np.maximum(p, _CLIP)), _SAME), dtype=np.float64)
+
+
 def _folds(gold: _Gold, folds: int, seed: int) -> Iterator[BoolArray]:
     """Gold subjects of each fold, bool (n_gold,).
 
     Subjects are ranked by answer and posterior and each run of `folds` of them is dealt out at random, one to a
     fold. So the folds are alike, and do not depend on the order in which the subjects came, but for equal rows.
     """
-    order = np.lexsort((*np.round(gold.p, _SAME).T[::-1], gold.true))
+    order = np.lexsort((*_rounded(gold.p).T[::-1], gold.true))
     rng = np.random.default_rng(seed)
     deals = rng.permuted(np.tile(np.arange(folds), (-(-gold.n // folds), 1)), axis=1).ravel()
     fold = np.empty(gold.n, dtype=np.int64)

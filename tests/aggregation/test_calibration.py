@@ -151,6 +151,20 @@ def test_the_order_of_the_subjects_does_not_matter(kind):
     np.testing.assert_allclose(there.posterior, here.posterior[order], atol=1e-6)
 
 
+def test_sums_taken_in_another_order_do_not_divide_equal_subjects():
+    p, truth, _ = overconfident(60, 2, heat=4.0, seed=15)
+    p, truth = np.repeat(p, 4, axis=0), np.repeat(truth, 4)
+    noisy = p * (1 + 1e-14 * np.random.default_rng(0).normal(size=p.shape))
+    here, there = (cross_calibrated(each, truth, "isotonic").posterior for each in (p, noisy))
+    np.testing.assert_allclose(there, here, atol=1e-9)
+
+
+def test_more_folds_than_gold_is_leave_one_out():
+    p, truth, _ = overconfident(25, 2, heat=4.0, seed=16)
+    many, one_each = (cross_calibrated(p, truth, "beta", folds=folds).posterior for folds in (100, 25))
+    np.testing.assert_allclose(many, one_each, atol=1e-12)
+
+
 def test_beta_and_temperature_keep_the_order_of_rare_lenses():
     rng = np.random.default_rng(11)
     truth = (rng.random(4000) < 0.02).astype(int)
