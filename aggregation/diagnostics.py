@@ -321,21 +321,25 @@ def _overall(p: FloatArray, true: IntArray) -> _Prepared:
 def _ranking(score: FloatArray, positive: BoolArray, rate: float) -> _Prepared:
     """AUC and completeness at false-positive rate `rate` as functions of the draws."""
     order = np.argsort(-score, kind="stable")
-    is_positive = positive[order].astype(float)
-    changes = np.diff(score[order]) != 0.0
-    last = np.flatnonzero(np.append(changes, True)) if len(score) else np.empty(0, dtype=np.int64)
+    n = len(order)
+    starts = np.append(np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0.0), n)  # of ties, and the end
+    tie = starts[np.searchsorted(starts, np.arange(n + 1), side="right") - 1]
+    place = np.flatnonzero(positive[order])
+    first, behind = tie[place], starts[np.searchsorted(starts, place, side="right")]
+    negative = (~positive[order]).astype(float)
 
     def kernel(drawn: FloatArray) -> FloatArray:
         weight = drawn[order]
-        taken = np.cumsum(weight)[last]  # above or at each distinct score
-        found = np.cumsum(weight * is_positive)[last]
-        if not len(last) or found[-1] == 0 or found[-1] == taken[-1]:
+        found = weight[place]
+        false = np.concatenate([[0.0], np.cumsum(weight * negative)])  # negatives before each place
+        n_found, n_false = found.sum(), false[-1]
+        if n_found == 0 or n_false == 0:
             return np.array([np.nan, np.nan])
-        false = taken - found
-        before = false - 0.5 * np.diff(false, prepend=0.0)  # negatives above, those of equal score counting half
-        area = 1.0 - float(np.diff(found, prepend=0.0) @ before) / (found[-1] * false[-1])
-        allowed = np.searchsorted(false, metrics.negatives_allowed(rate, int(false[-1])), side="right")
-        return np.array([area, found[allowed - 1] / found[-1] if allowed else 0.0])
+        before = 0.5 * (false[first] + false[behind])  # those of equal score count half
+        # Places before the first negative too many, back to where its ties begin: they pass together or not at all.
+        too_many = np.searchsorted(false, metrics.negatives_allowed(rate, int(n_false)), side="right") - 1
+        passed = np.searchsorted(place, tie[too_many])
+        return np.array([1.0 - float(found @ before) / (n_found * n_false), found[:passed].sum() / n_found])
 
     figures = (
         _Figure(metrics.auc, metrics.auc(score, positive)),

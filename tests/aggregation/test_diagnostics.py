@@ -43,6 +43,19 @@ def test_the_fast_way_equals_ranking_every_resample_ties_included(metric):
     assert (fast.value, fast.low, fast.high) == pytest.approx((slow.value, slow.low, slow.high))
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.4, 1.0])
+def test_completeness_at_any_rate_equals_ranking_every_resample(rate):
+    p, truth = calibrated_sample(80, 2, seed=9)
+    p = p.round(1)
+    fast = diagnose(p, truth, n=50, rate=rate).completeness[1]
+    slow = bootstrap_interval(
+        lambda table, answers: completeness_at_false_positive_rate(table[:, 1], answers == 1, rate), p, truth, n=50
+    )
+    assert fast.value == slow.value
+    if fast.value < 1:  # else the interval is Wilson's
+        assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high))
+
+
 def test_intervals_cover_the_true_accuracy_and_auc_about_as_often_as_they_say():
     big_p, big_truth = calibrated_sample(20_000, 2, seed=3)
     want = accuracy(big_p, big_truth), auc(big_p[:, 1], big_truth)
