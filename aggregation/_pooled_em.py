@@ -24,7 +24,7 @@ from aggregation._question import (
     tempering,
     weigh,
 )
-from aggregation._votes import FloatArray, IntArray
+from aggregation._votes import BoolArray, FloatArray, IntArray
 
 #: Share of subjects that no volunteer can see, to start with, and the pseudo-subjects that hold it off 0 and 1.
 _MUDDLED = 0.05
@@ -145,7 +145,8 @@ def _maximise(tree: Tree, task: int, beliefs: Beliefs) -> Parameters:
     reached = beliefs.reach[:, task]
     joint = beliefs.answer[task] * reached[:, np.newaxis]
     weight = counted.astype(float)
-    common = weight @ joint + 1.0
+    # A machine tells how common answers are on subjects without votes too: those it was sure of may get none.
+    common = (counted | (_machine_speaks(tree, task) & ~known)).astype(float) @ joint + 1.0
     applies = float(weight @ reached)
     hidden = applies - float(weight @ row_sum(beliefs.clear[task]))
     muddled = (hidden + _MUDDLED_EVIDENCE * applies + 1.0) / (applies * (1.0 + 2.0 * _MUDDLED_EVIDENCE) + 2.0)
@@ -160,6 +161,17 @@ def _maximise(tree: Tree, task: int, beliefs: Beliefs) -> Parameters:
         off_path=off_path,
         machine=_machine(tree.machine[task], joint),
     )
+
+
+def _machine_speaks(tree: Tree, task: int) -> BoolArray:
+    """Subjects of which something is known beside the votes, bool (n_subjects,)."""
+    speaks = np.zeros(len(tree.gold), dtype=bool)
+    evidence, bins = tree.evidence[task], tree.machine[task]
+    if evidence is not None:
+        speaks |= evidence.any(axis=1)
+    if bins is not None:
+        speaks |= bins >= 0
+    return speaks
 
 
 def _machine(bins: IntArray | None, joint: FloatArray) -> FloatArray | None:
