@@ -32,6 +32,8 @@ class PooledTree:
         As `posterior`, of gold subjects as if their own gold were not known.
     calibration
         Per task, the map that gold taught; None without gold on the task.
+    prior, crowd, strength, muddled, correlation
+        Per task, as in `PooledDawidSkene`.
     confusion
         Per task, ``[j, k, y]`` = P(volunteer says y | the truth is k), float (n, K, K) for its `volunteers`.
     volunteers
@@ -47,6 +49,11 @@ class PooledTree:
     n_votes: IntArray
     held_out: list[FloatArray]
     calibration: list[CalibrationMap | None]
+    prior: list[FloatArray]
+    crowd: list[FloatArray]
+    strength: list[float]
+    muddled: list[float]
+    correlation: list[float]
     confusion: list[FloatArray]
     volunteers: list[IntArray]
     n_given: list[IntArray]
@@ -135,6 +142,11 @@ def pooled_tree(
         n_votes=np.stack([question.n_votes for question in questions], axis=1),
         held_out=[held_out for held_out, _ in settled],
         calibration=[calibration for _, calibration in settled],
+        prior=[each.prior for each in fit.parameters],
+        crowd=[each.skills.crowd for each in fit.parameters],
+        strength=[each.skills.strength for each in fit.parameters],
+        muddled=[each.muddled for each in fit.parameters],
+        correlation=final.correlation,
         confusion=[each.skills.cells().transpose(0, 2, 1) for each in fit.parameters],
         volunteers=people,
         n_given=[question.n_given for question in questions],

@@ -151,6 +151,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 # A shard whose scorer has not been heard of for this long is given to another.
 PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
+# How often the schedule looks for workflows whose models should be fitted again.
+CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
 CELERY_BEAT_SCHEDULE = {
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
@@ -166,6 +168,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "starsieve.catalogues.tasks.refresh_disagreements",
         "schedule": 30.0,
         "options": {"expires": 30},
+    },
+    "refresh-consensus": {
+        "task": "starsieve.catalogues.tasks.refresh_consensus",
+        "schedule": CONSENSUS_SECONDS,
+        "options": {"expires": CONSENSUS_SECONDS},
     },
 }
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from classify.models import SubjectProgress
-from ml_worker.models import JobState, ModelVersion
+from ml_worker.models import UNFINISHED, JobState, ModelVersion
 from starsieve.projects.models import Subject, Workflow, WorkflowVersion
 
 LOST_AFTER = timedelta(minutes=5)
@@ -78,12 +78,82 @@ class FrozenSubject(models.Model):
     is_control = models.BooleanField()
     ml_score = models.FloatField(null=True, blank=True)
     ml_model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    gold = models.JSONField(null=True, blank=True, help_text="Task key → gold standard; empty: it has none.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["release", "subject"], name="subject_once_per_release")]
 
     def __str__(self) -> str:
         return f"subject {self.subject_id} in release {self.release_id}"
+
+
+class ConsensusRunQuerySet(models.QuerySet["ConsensusRun"]):
+    def unfinished(self) -> Self:
+        return self.filter(state__in=UNFINISHED)
+
+    def lost(self) -> Self:
+        """Unfinished runs that nobody has worked on for a while."""
+        silent_since = timezone.now() - LOST_AFTER
+        return self.unfinished().filter(
+            Q(heartbeat_at__lt=silent_since) | Q(heartbeat_at=None, created_at__lt=silent_since)
+        )
+
+    def latest_done(self, workflow: Workflow) -> "ConsensusRun | None":
+        """The run whose numbers the workflow's pages show: the last one that was finished."""
+        return self.filter(workflow=workflow, state=JobState.DONE).order_by("-id").first()
+
+
+class ConsensusRun(models.Model):
+    """The models of a workflow's tasks fitted to all classifications with id ≤ `watermark`; derived from them.
+
+    `tasks` maps task key → {"fit": how the fit went, "judgement": its worth by the gold standard, or null}.
+    """
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="consensus_runs")
+    workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="+")
+    watermark = models.PositiveBigIntegerField(default=0, help_text="Id of the last classification that counted.")
+    n_classifications = models.PositiveIntegerField(default=0, help_text="Classifications that counted.")
+    tasks = models.JSONField(default=dict)
+    state = models.CharField(max_length=9, choices=JobState.choices, default=JobState.PENDING)
+    error = models.TextField(blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(
+        django_settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+",
+        help_text="Empty: started by the schedule or on the command line.",
+    )  # fmt: skip
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ConsensusRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workflow"], condition=Q(state__in=UNFINISHED), name="one_unfinished_consensus_run"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"consensus run {self.pk} of {self.workflow}"
+
+
+class SubjectConsensus(models.Model):
+    """What a run says of one subject.
+
+    `tasks` maps task key → {"n": votes, "p": probability of each answer, "answer", and what else the method knows:
+    "reach" of a question in a tree, "expected_grade", "rank", "rank_error" and "adjudicate" of a grade}.
+    """
+
+    run = models.ForeignKey(ConsensusRun, on_delete=models.CASCADE, related_name="subjects")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="+")
+    tasks = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "subject"], name="consensus_once_per_run")]
+
+    def __str__(self) -> str:
+        return f"consensus on subject {self.subject_id}"
 
 
 class SubjectDisagreement(models.Model):

@@ -4,7 +4,8 @@ import structlog
 from celery import shared_task
 
 from starsieve.catalogues import services
-from starsieve.catalogues.models import Release
+from starsieve.catalogues.consensus import runs
+from starsieve.catalogues.models import ConsensusRun, Release
 from starsieve.projects.models import Workflow
 
 logger = structlog.get_logger(__name__)
@@ -32,3 +33,25 @@ def requeue_lost_releases() -> None:
 def refresh_disagreements() -> None:
     for workflow in Workflow.objects.filter(current__isnull=False).select_related("current"):
         services.refresh_disagreement(workflow=workflow)
+
+
+@shared_task(time_limit=BUILD_SECONDS, soft_time_limit=BUILD_SECONDS - 60)  # type: ignore[untyped-decorator]
+def carry_out_consensus_run(run_id: int) -> None:
+    """Fit a workflow's models. Safe to run twice: only a waiting run is taken."""
+    run = ConsensusRun.objects.select_related("workflow", "workflow_version").get(pk=run_id)
+    try:
+        runs.carry_out(run=run)
+    except Exception:
+        # The row says what went wrong; the next run begins anew, and the log has the traceback.
+        logger.exception("consensus_run_failed", run=run_id)
+
+
+@shared_task(time_limit=BUILD_SECONDS, soft_time_limit=BUILD_SECONDS - 60)  # type: ignore[untyped-decorator]
+def refresh_consensus() -> None:
+    """Renew what is due, one workflow after the other; a fault in one does not keep the others waiting."""
+    runs.give_up_lost_runs()
+    for workflow in Workflow.objects.filter(current__isnull=False).select_related("current"):
+        try:
+            runs.refresh_consensus(workflow=workflow)
+        except Exception:
+            logger.exception("consensus_refresh_failed", workflow=workflow.pk)

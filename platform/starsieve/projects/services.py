@@ -123,9 +123,10 @@ def create_workflow(*, project: Project, name: str, definition: Any, user: User)
 def publish_version(*, workflow: Workflow, definition: Any, user: User) -> WorkflowVersion:
     """Make the definition the workflow's current version and return it.
 
-    The major number rises when tasks, their order or the retirement rule change; the minor one when only wording does;
-    the definition that is current already changes nothing. Locks the Workflow row, so that two publishers get two
-    numbers; writes WorkflowVersion and Workflow.current. Raises DefinitionError for a definition that is refused.
+    The major number rises when tasks, their order or the retirement rule change; the minor one when only wording or
+    the way to a consensus does; the definition that is current already changes nothing. Locks the Workflow row, so
+    that two publishers get two numbers; writes WorkflowVersion and Workflow.current.
+    Raises DefinitionError for a definition that is refused.
     """
     parsed = parse_definition(definition)
     with transaction.atomic():

@@ -2,20 +2,11 @@
 ARCHITECTURE.md ("How to add a task type") names the two other places: a reducer and a browser module.
 """
 
-from starsieve.projects.task_types.base import (
-    SLUG,
-    Example,
-    Frame,
-    Problems,
-    Task,
-    ValueProblem,
-    is_media_picture,
-    is_storable,
-    shown,
-)
+from starsieve.projects.task_types.base import Example, Frame, Task, ValueProblem
 from starsieve.projects.task_types.boxes import BoxesTask
 from starsieve.projects.task_types.grade import GRADES, GradeTask
 from starsieve.projects.task_types.multiple import MultipleTask
+from starsieve.projects.task_types.problems import SLUG, Problems, is_media_picture, is_storable, shown
 from starsieve.projects.task_types.single import SingleTask
 from starsieve.projects.task_types.text import TextTask
 

@@ -1,33 +1,14 @@
 """What every task type offers: reading its definition, checking a value, naming the next task."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from starsieve.projects.task_types.consensus import Consensus, read_consensus
+from starsieve.projects.task_types.problems import Problems, is_media_picture
+
 MOST_EXAMPLES = 20
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-SURROGATE = re.compile("[\ud800-\udfff]")
-SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*\Z")
-
-
-def is_storable(text: str) -> bool:
-    """Whether every database takes the text: PostgreSQL refuses NUL, and a lone surrogate has no UTF-8."""
-    return "\x00" not in text and (text.isascii() or not SURROGATE.search(text))
-
-
-def shown(value: Any) -> str:
-    """A value as an error message quotes it: never longer than a line, whatever was sent."""
-    text = ascii(value) if not isinstance(value, str) or not is_storable(value) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def is_media_picture(path: str) -> bool:
-    """Whether a path names a picture inside the media storage: relative, no step upwards, .png or .jpg."""
-    parts = path.split("/")
-    is_plain = all(SLUG.match(part) for part in parts)
-    return is_plain and path.lower().endswith(PICTURE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -46,60 +27,6 @@ class Example:
     caption: str
 
 
-@dataclass
-class Problems:
-    """Everything wrong with a definition, each with its place, so that an author mends all of it in one go."""
-
-    found: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, place: str, message: str) -> None:
-        self.found.append((place, message))
-
-    def text(self, data: dict[str, Any], name: str, place: str, *, required: bool = False, longest: int = 2000) -> str:
-        value = data.get(name, "")
-        if not isinstance(value, str):
-            self.add(f"{place}.{name}", "must be text")
-            return ""
-        if required and not value.strip():
-            self.add(f"{place}.{name}", "is missing or empty")
-        if len(value) > longest:
-            self.add(f"{place}.{name}", f"is longer than {longest} characters")
-        if not is_storable(value):
-            self.add(f"{place}.{name}", "has a NUL character or half of a surrogate pair")
-            return ""
-        return value
-
-    def slug(self, data: dict[str, Any], name: str, place: str, *, required: bool = False) -> str:
-        """A short key that becomes part of a column's name in a catalogue."""
-        value = self.text(data, name, place, required=required, longest=60)
-        if value and not SLUG.match(value):
-            self.add(f"{place}.{name}", "has letters, digits and - _ + . only, and begins with a letter or digit")
-        return value
-
-    def target(self, data: dict[str, Any], place: str) -> str | None:
-        """The `next` of a task or an answer: a task key, or null for the end."""
-        value = data.get("next")
-        if value is not None and not isinstance(value, str):
-            self.add(f"{place}.next", "must be a task key or null")
-            return None
-        return value
-
-    def objects(self, data: dict[str, Any], name: str, place: str, *, most: int) -> list[dict[str, Any]]:
-        value = data.get(name, [])
-        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-            self.add(f"{place}.{name}", "must be a list of objects")
-            return []
-        if len(value) > most:
-            self.add(f"{place}.{name}", f"has {len(value)} entries, at most {most} are taken")
-            return []
-        return value
-
-    def unknown_fields(self, data: dict[str, Any], known: Sequence[str], place: str) -> None:
-        for name in sorted(set(data) - set(known)):
-            where = f"{place}.{name}".lstrip(".") if SLUG.match(name) and len(name) <= 60 else place or "definition"
-            self.add(where, f"{shown(name)} is not a known field; known here: {', '.join(sorted(known))}")
-
-
 class ValueProblem(ValueError):
     """An annotation's value does not fit its task. `place` is relative to the value, e.g. `[3].width`."""
 
@@ -109,7 +36,7 @@ class ValueProblem(ValueError):
         self.place = place
 
 
-TASK_FIELDS = ("type", "name", "question", "help", "examples", "required", "next")
+TASK_FIELDS = ("type", "name", "question", "help", "examples", "required", "next", "consensus")
 
 
 @dataclass(frozen=True)
@@ -121,6 +48,7 @@ class Task(ABC):
     examples: tuple[Example, ...]
     required: bool
     next: str | None
+    consensus: Consensus | None
 
     type: ClassVar[str]
 
@@ -142,11 +70,13 @@ class Task(ABC):
         yield "next", self.next
 
     def without_texts(self) -> Self:
-        """The task with every wording blanked: what decides whether old and new classifications compare."""
-        return replace(self, question="", help="", examples=())
+        """The task without its wording and without how its answers are combined: what decides whether old and new
+        classifications compare.
+        """
+        return replace(self, question="", help="", examples=(), consensus=None)
 
-    @staticmethod
-    def common_fields(key: str, data: dict[str, Any], place: str, problems: Problems) -> dict[str, Any]:
+    @classmethod
+    def common_fields(cls, key: str, data: dict[str, Any], place: str, problems: Problems) -> dict[str, Any]:
         """The fields that all task types share, ready for the constructor."""
         examples = []
         for i, entry in enumerate(problems.objects(data, "examples", place, most=MOST_EXAMPLES)):
@@ -167,4 +97,5 @@ class Task(ABC):
             "examples": tuple(examples),
             "required": bool(required),
             "next": problems.target(data, place),
+            "consensus": read_consensus(cls.type, data, place, problems),
         }

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem, is_storable
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Task, ValueProblem
+from starsieve.projects.task_types.problems import Problems, is_storable
 
 DEFAULT_MAX_MARKS = 100
 SIDES = ("x", "y", "width", "height")

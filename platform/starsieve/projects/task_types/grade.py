@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Task, ValueProblem
+from starsieve.projects.task_types.problems import Problems
 
 GRADES = ("A", "B", "C", "I", "X")
 DEFAULT_LABELS = {

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Problems, Task, ValueProblem, is_storable
+from starsieve.projects.task_types.base import TASK_FIELDS, Frame, Task, ValueProblem
+from starsieve.projects.task_types.problems import Problems, is_storable
 
 LONGEST = 5000
 
