@@ -4,16 +4,14 @@ Functions take integer codes counted from 0, one row per vote (COO form), and re
 ``python -m aggregation`` does the same for tables.
 """
 
+from aggregation._box_fit import BoxModel
 from aggregation._debias_curves import AnswerCurve
-from aggregation._geometry import box_iou
+from aggregation._geometry import box_iou, point_boxes
 from aggregation.agreement import KappaReport, kappa_report, mean_absolute_level_error, quadratic_weighted_kappa
-from aggregation.boxes import (
-    BoxClusters,
-    ConsensusBoxes,
-    RunningBoxes,
-    cluster_boxes,
-    consensus_boxes,
-)
+from aggregation.box_results import SETTLED, BoxSubjects, BoxVolunteers, ConsensusBoxes, settled_subjects
+from aggregation.box_running import RunningBoxes, SubjectBoxes
+from aggregation.box_votes import BoxClusters, cluster_boxes
+from aggregation.boxes import consensus_boxes
 from aggregation.calibration import CALIBRATIONS, Calibrated, CalibrationMap, cross_calibrated, fit_calibration
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
 from aggregation.debias import DEBIAS_STATUS, CumulativeDebiased, RatioDebiased, debias_cumulative, debias_ratio
@@ -91,9 +89,13 @@ __all__ = [
     "LENS_LEVELS",
     "METHODS",
     "MISLEADING",
+    "SETTLED",
     "AnswerCurve",
     "BayesRisk",
     "BoxClusters",
+    "BoxModel",
+    "BoxSubjects",
+    "BoxVolunteers",
     "Calibrated",
     "CalibrationMap",
     "CompletenessCurve",
@@ -123,6 +125,7 @@ __all__ = [
     "RunningSwap",
     "RunningTally",
     "RunningWeighted",
+    "SubjectBoxes",
     "Swap",
     "SwapEM",
     "Tally",
@@ -169,6 +172,7 @@ __all__ = [
     "plot_completeness",
     "plot_confusion",
     "plot_reliability",
+    "point_boxes",
     "pooled_dawid_skene",
     "pooled_tree",
     "quadratic_weighted_kappa",
@@ -177,6 +181,7 @@ __all__ = [
     "retire",
     "risk_limit",
     "score_bins",
+    "settled_subjects",
     "swap",
     "swap_em",
     "tally_from_counts",

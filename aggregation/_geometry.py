@@ -59,3 +59,39 @@ def from_edges(sides: FloatArray) -> FloatArray:
     """Boxes of the given left, top, right, bottom; (n, 4)."""
     corners = sides.reshape(-1, 4)
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def pair_iou(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Intersection over union of the boxes in the same rows, (n,)."""
+    low = np.maximum(first[:, :2], second[:, :2])
+    high = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
+    overlap = np.clip(high - low, 0.0, None).prod(axis=1)
+    union = first[:, 2:].prod(axis=1) + second[:, 2:].prod(axis=1) - overlap
+    return np.minimum(ratio(overlap, union, empty=0.0), 1.0)
+
+
+def point_boxes(x: npt.ArrayLike, y: npt.ArrayLike, radius: npt.ArrayLike) -> FloatArray:
+    """Square marks for points: the natural radius (of the point-spread function, say) gives them their extent.
+
+    Parameters
+    ----------
+    x, y
+        Points, float (n,); nan for a classification without any.
+    radius
+        Half the side, one number or float (n,).
+
+    Returns
+    -------
+    ndarray
+        ``x, y, width, height``, float (n, 4).
+
+    Examples
+    --------
+    >>> point_boxes([10, 20], [5, 5], 2)
+    array([[ 8.,  3.,  4.,  4.],
+           [18.,  3.,  4.,  4.]])
+    """
+    across, down, half = np.broadcast_arrays(*(np.asarray(values, dtype=float) for values in (x, y, radius)))
+    nowhere = np.isnan(across) & np.isnan(down)
+    side = np.where(nowhere, np.nan, 2.0 * half)
+    return np.stack([across - half, down - half, side, side], axis=-1).reshape(-1, 4)

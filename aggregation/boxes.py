@@ -1,134 +1,31 @@
-"""Consensus boxes by greedy IoU voting: what many volunteers drew in the same place.
+"""Consensus boxes: which things on a subject volunteers mean by their marks, where they are, and whether they are real.
 
-No volunteer is trusted more than another here. The probability of a box is the fraction of those who saw the
-subject and marked it, a vote fraction and not a calibrated probability.
+After Branson, Van Horn & Perona 2017 (CVPR, "Lean crowdsourcing") and Dickinson et al. 2022 (MNRAS 517, 5882), with
+a partition of the marks in place of their facility location, and priors that are learnt from the marks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from aggregation._geometry import box_iou, check_boxes, edges, from_edges
-from aggregation._votes import BoolArray, FloatArray, IntArray, check_codes, check_same_length
+from aggregation._box_counts import FALSE, MARKS, MISSED, SHOWN
+from aggregation._box_fit import BoxModel, Fit, Jury, Progress, fit
+from aggregation._box_jurors import check_box_list
+from aggregation._box_learning import learn_rate
+from aggregation._box_report import Report
+from aggregation._box_table import MarkTable, tabulate
+from aggregation._geometry import box_iou, check_boxes, point_boxes
+from aggregation._votes import FloatArray, IntArray, check_codes, check_same_length, count
+from aggregation.box_results import BoxSubjects, BoxVolunteers, ConsensusBoxes
+from aggregation.box_votes import cluster_boxes
 
-__all__ = ["Average", "BoxClusters", "ConsensusBoxes", "RunningBoxes", "box_iou", "cluster_boxes", "consensus_boxes"]
+__all__ = ["box_iou", "cluster_boxes", "consensus_boxes", "point_boxes"]
 
-Average = Literal["mean", "median"]
-
-
-@dataclass(frozen=True)
-class BoxClusters:
-    """Consensus boxes of one subject, the best supported first.
-
-    Attributes
-    ----------
-    boxes
-        ``x, y, width, height`` in the units of the input, float (n_boxes, 4).
-    n_marks
-        Volunteers whose mark is a member, int (n_boxes,).
-    n_seen
-        Volunteers who saw the subject.
-    fraction
-        ``n_marks / n_seen``, float (n_boxes,).
-    member
-        For each mark of the input, the number of its box or -1; int (n_marks,).
-    """
-
-    boxes: FloatArray
-    n_marks: IntArray
-    n_seen: int
-    fraction: FloatArray
-    member: IntArray
-
-
-@dataclass(frozen=True)
-class ConsensusBoxes:
-    """Consensus boxes of many subjects, ordered by subject and label, the best supported first.
-
-    Attributes
-    ----------
-    subject
-        Code of each box, int (n_boxes,).
-    boxes
-        ``x, y, width, height``, float (n_boxes, 4).
-    n_marks, n_seen
-        Volunteers who marked it, and who saw the subject; int (n_boxes,).
-    probability
-        The vote fraction ``n_marks / n_seen``, float (n_boxes,).
-    label
-        Code of each box's label, int (n_boxes,); 0 everywhere if no labels were given.
-    member
-        For each input row, the number of its box or -1; int (n_rows,).
-    seen
-        Volunteers who saw each subject, int (n_subjects,).
-    """
-
-    subject: IntArray
-    boxes: FloatArray
-    n_marks: IntArray
-    n_seen: IntArray
-    probability: FloatArray
-    label: IntArray
-    member: IntArray
-    seen: IntArray
-
-
-def cluster_boxes(
-    boxes: npt.ArrayLike,
-    volunteer: npt.ArrayLike,
-    n_seen: int,
-    *,
-    iou_threshold: float = 0.35,
-    min_fraction: float = 0.25,
-    average: Average = "mean",
-) -> BoxClusters:
-    """Group the marks on one subject into consensus boxes.
-
-    Repeatedly: take the mark with the most distinct volunteers within `iou_threshold` of it (itself included;
-    among equals the most central one, by its summed IoU with all marks near it); move to the median box of those
-    marks and gather again, if that does not lose volunteers; keep the nearest mark of each volunteer; average. It
-    ends when no mark is backed by ``min_fraction * n_seen`` volunteers. Marks are put in an order of their own
-    first, so the result does not depend on the order of the rows.
-
-    Parameters
-    ----------
-    boxes
-        Marks as ``x, y, width, height`` with x, y the top-left corner, float (n, 4); width and height > 0.
-    volunteer
-        Code of each mark's volunteer, int (n,). A volunteer has at most one mark in a box; a further mark in
-        the same place stays free for a neighbouring box.
-    n_seen
-        Volunteers who saw the subject, those who marked nothing included.
-    iou_threshold
-        Smallest intersection over union at which two marks may mean the same object, in (0, 1].
-    min_fraction
-        Smallest published vote fraction, in [0, 1]; 0 publishes every lone mark.
-    average
-        Coordinate-wise mean or median of the members' edges.
-
-    Returns
-    -------
-    BoxClusters
-
-    Examples
-    --------
-    >>> marks = [[10, 10, 20, 20], [11, 10, 20, 20], [80, 80, 20, 20]]
-    >>> result = cluster_boxes(marks, [0, 1, 1], n_seen=2, min_fraction=0.75)
-    >>> result.boxes, result.fraction, result.member
-    (array([[10.5, 10. , 20. , 20. ]]), array([1.]), array([ 0,  0, -1]))
-    """
-    marks = check_boxes(boxes)
-    codes, _ = check_codes("volunteer", volunteer, np.iinfo(np.int64).max)
-    check_same_length(boxes=marks, volunteer=codes)
-    _check_settings(iou_threshold, min_fraction, average)
-    n_volunteers = len(np.unique(codes))
-    if n_seen < n_volunteers:
-        raise ValueError(f"n_seen is {n_seen}, but {n_volunteers} volunteers drew marks")
-    return _cluster(marks, codes, int(n_seen), iou_threshold, min_fraction, average)
+_SPAM_ATTENTION = 0.6  # of the median attention; with mostly false marks it makes a spammer
 
 
 def consensus_boxes(
@@ -137,26 +34,55 @@ def consensus_boxes(
     boxes: npt.ArrayLike,
     *,
     label: npt.ArrayLike | None = None,
+    gold: tuple[npt.ArrayLike, ...] | None = None,
+    detections: tuple[npt.ArrayLike, ...] | None = None,
+    model: BoxModel | None = None,
     n_subjects: int | None = None,
-    iou_threshold: float = 0.35,
-    min_fraction: float = 0.25,
-    average: Average = "mean",
+    n_volunteers: int | None = None,
+    n_labels: int | None = None,
+    min_probability: float = 0.5,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> ConsensusBoxes:
-    """Apply `cluster_boxes` to each subject, and to each label on it.
+    """Find the things that volunteers marked, with their places, and the skills of the volunteers.
+
+    Volunteer w marks a thing of detectability d with probability ``a_w d``, at a place scattered around it by
+    ``N(0, s_w² b_i)`` per axis, in a size scattered log-normally, and leaves stray marks at a rate ``f_w c_i`` per
+    subject. Things are real objects, at a rate of each subject's own, or decoys: things that some take for one (a
+    star among clumps), less often seen than objects. All of a, s², f, the pictures' clutter c and blur b, the
+    detectability of objects and of decoys, and the rates have priors that are estimated from the marks.
+
+    The marks of a subject are split into groups, at most one mark of a volunteer in each, so that the evidence of all
+    groups together, integrated over place, size and detectability, is largest; this and the expected values of the
+    parameters take turns. A blank classification is evidence that there is nothing, as is any that left a thing
+    unmarked. The result depends neither on the order of the rows nor on the numbers of subjects and volunteers, and
+    scales with the units of the boxes.
 
     Parameters
     ----------
     subject, volunteer
         Codes of each row, int (n,).
     boxes
-        One mark per row, float (n, 4) as in `cluster_boxes`. A classification without a mark is one row of
-        four nan: it counts as seen.
+        One mark per row as ``x, y, width, height`` with x, y the top-left corner, float (n, 4); width and
+        height > 0. A classification without a mark is one row of four nan. See `point_boxes` for points.
     label
-        Code of each mark's kind, int (n,): marks of different kinds never share a box. One kind if None.
-    n_subjects
+        Code of each mark's kind, int (n,). Marks of different kinds may mean one thing; its label is voted on.
+    gold
+        Subject codes and boxes of known real objects, int (m,) and float (m, 4): all that there are on these
+        subjects; four nan for a subject without any. Groups on them are objects or not as known.
+    detections
+        Subject codes, boxes and, if there are any, scores of what a machine detector found, int (m,), float (m, 4),
+        float (m,); four nan where it found nothing. Its word counts by what it has been found to be worth.
+    model
+        Parameters of an earlier result: nothing is learnt then, and volunteers unknown to it are average ones.
+    n_subjects, n_volunteers, n_labels
         By default the largest code + 1.
-    iou_threshold, min_fraction, average
-        As for `cluster_boxes`.
+    min_probability
+        Smallest probability published, in [0, 1]; 0 publishes every lone mark.
+    threads
+        Threads that share the work. The result does not depend on their number.
+    progress
+        Called with the work done and the whole work, both in subjects times rounds.
 
     Returns
     -------
@@ -165,198 +91,157 @@ def consensus_boxes(
     Examples
     --------
     >>> nothing = [float("nan")] * 4
-    >>> result = consensus_boxes([0, 0, 1], [5, 6, 5], [[1, 1, 8, 8], [1, 1, 8, 8], nothing])
-    >>> result.subject, result.probability, result.seen
-    (array([0]), array([1.]), array([2, 1]))
+    >>> marks = [[10, 10, 8, 8], [11, 10, 8, 8], [10, 9, 8, 8], [60, 30, 8, 8], nothing]
+    >>> result = consensus_boxes([0, 0, 0, 0, 1], [0, 1, 2, 2, 0], marks)
+    >>> result.subject, result.boxes.round(1), result.n_marks
+    (array([0]), array([[10.3,  9.7,  8. ,  8. ]]), array([3]))
+    >>> result.member, result.seen
+    (array([ 0,  0,  0, -1, -1]), array([3, 1]))
     """
-    subjects, n_subjects = check_codes("subject", subject, n_subjects)
-    volunteers, _ = check_codes("volunteer", volunteer, np.iinfo(np.int64).max)
-    labels, _ = check_codes("label", np.zeros_like(subjects) if label is None else label)
-    marks = np.asarray(boxes, dtype=float).reshape(-1, 4)
-    check_same_length(subject=subjects, volunteer=volunteers, boxes=marks, label=labels)
-    _check_settings(iou_threshold, min_fraction, average)
-    empty = np.isnan(marks).all(axis=1)
-    check_boxes(marks[~empty], np.flatnonzero(~empty))
-    seen = _count_seen(subjects, volunteers, n_subjects)
-    rows = np.flatnonzero(~empty)
-    rows = rows[np.lexsort((labels[rows], subjects[rows]))]
-    found: list[BoxClusters] = []
-    kinds: list[tuple[int, int]] = []
-    member = np.full(len(subjects), -1, dtype=np.int64)
-    n_boxes = 0
-    for group in _runs(rows, subjects, labels):
-        code = int(subjects[group[0]])
-        clusters = _cluster(marks[group], volunteers[group], int(seen[code]), iou_threshold, min_fraction, average)
-        member[group] = np.where(clusters.member >= 0, clusters.member + n_boxes, -1)
-        n_boxes += len(clusters.boxes)
-        found.append(clusters)
-        kinds += [(code, int(labels[group[0]]))] * len(clusters.boxes)
-    return _collect(found, kinds, member, seen)
+    rows = check_rows(subject, volunteer, boxes, label, n_subjects, n_volunteers, n_labels)
+    settings = Settings(gold, detections, min_probability, threads)
+    return solve(rows, settings, model, progress).result
 
 
 @dataclass(frozen=True)
-class RunningBoxes:
-    """Marks on one subject so far, updated classification by classification.
+class Settings:
+    """Keywords of `consensus_boxes` that do not belong to the rows."""
 
-    Greedy voting has no shorter state than the marks themselves: a later mark may move every box. One
-    subject's marks are few, so `clusters` groups them anew each time and equals the batch result.
+    gold: tuple[npt.ArrayLike, ...] | None = None
+    detections: tuple[npt.ArrayLike, ...] | None = None
+    min_probability: float = 0.5
+    threads: int = 1
 
-    Attributes
-    ----------
-    marks
-        The boxes that each volunteer drew, by volunteer code; a volunteer who drew none has an empty list.
-    """
-
-    marks: tuple[tuple[int, tuple[tuple[float, ...], ...]], ...] = ()
-
-    def add(self, volunteer: int, boxes: npt.ArrayLike) -> RunningBoxes:
-        """Return the marks with one more classification; it replaces an earlier one of the same volunteer."""
-        drawn = check_boxes(np.asarray(boxes, dtype=float).reshape(-1, 4))
-        kept = tuple(entry for entry in self.marks if entry[0] != volunteer)
-        return RunningBoxes((*kept, (int(volunteer), tuple(map(tuple, drawn.tolist())))))
-
-    def clusters(
-        self, *, iou_threshold: float = 0.35, min_fraction: float = 0.25, average: Average = "mean"
-    ) -> BoxClusters:
-        """The same result as `cluster_boxes` of all marks so far, `member` in the order of `marks`."""
-        boxes = [box for _, drawn in self.marks for box in drawn]
-        volunteer = [code for code, drawn in self.marks for _ in drawn]
-        return cluster_boxes(
-            np.array(boxes, dtype=float).reshape(-1, 4),
-            np.array(volunteer, dtype=np.int64),
-            len(self.marks),
-            iou_threshold=iou_threshold,
-            min_fraction=min_fraction,
-            average=average,
-        )
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_probability <= 1.0:
+            raise ValueError(f"min_probability must lie in [0, 1], got {self.min_probability}")
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
 
 
-def _check_settings(iou_threshold: float, min_fraction: float, average: str) -> None:
-    if not 0.0 < iou_threshold <= 1.0:
-        raise ValueError(f"iou_threshold must lie in (0, 1], got {iou_threshold}")
-    if not 0.0 <= min_fraction <= 1.0:
-        raise ValueError(f"min_fraction must lie in [0, 1], got {min_fraction}")
-    if average not in get_args(Average):
-        raise ValueError(f"average must be one of {get_args(Average)}, got {average!r}")
+@dataclass(frozen=True)
+class Solution:
+    """A result with the parameters and the table that it rests on."""
+
+    result: ConsensusBoxes
+    fit: Fit
+    table: MarkTable
 
 
-def _cluster(
-    marks: FloatArray, volunteer: IntArray, n_seen: int, threshold: float, min_fraction: float, average: Average
-) -> BoxClusters:
-    order = np.lexsort((volunteer, marks[:, 3], marks[:, 2], marks[:, 1], marks[:, 0]))
-    groups = _greedy_groups(marks[order], volunteer[order], threshold, _votes_needed(n_seen, min_fraction))
-    found = [(len(group), _average_box(marks[order][group], average), order[group]) for group in groups]
-    # Best supported first; equal support in order of position, which no relabelling can change.
-    found.sort(key=lambda entry: (-entry[0], *entry[1].tolist()))
-    member = np.full(len(marks), -1, dtype=np.int64)
-    for number, (_, _, group) in enumerate(found):
-        member[group] = number
-    n_marks = np.array([entry[0] for entry in found], dtype=np.int64)
-    return BoxClusters(
-        boxes=np.array([entry[1] for entry in found]).reshape(-1, 4),
-        n_marks=n_marks,
-        n_seen=n_seen,
-        fraction=n_marks / max(n_seen, 1),
+def solve(rows: Rows, settings: Settings, model: BoxModel | None, progress: Progress | None = None) -> Solution:
+    """Run `consensus_boxes` on checked rows."""
+    table = tabulate(rows.subject, rows.volunteer, rows.boxes, None if model is None else model.frame)
+    jury = Jury(
+        check_box_list("gold", settings.gold, table),
+        check_box_list("detections", settings.detections, table, scored=True),
+    )
+    report = Report(table, rows.label, rows.n_labels, settings.min_probability)
+    fitted = fit(table, jury, report.add, model=model, threads=settings.threads, progress=progress)
+    return Solution(_collect(rows, table, fitted, report), fitted, table)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked input."""
+
+    subject: IntArray
+    volunteer: IntArray
+    boxes: FloatArray
+    label: IntArray
+    n_subjects: int
+    n_volunteers: int
+    n_labels: int
+
+
+def check_rows(
+    subject: npt.ArrayLike,
+    volunteer: npt.ArrayLike,
+    boxes: npt.ArrayLike,
+    label: npt.ArrayLike | None,
+    n_subjects: int | None,
+    n_volunteers: int | None,
+    n_labels: int | None,
+) -> Rows:
+    subjects, n_subjects = check_codes("subject", subject, n_subjects)
+    volunteers, n_volunteers = check_codes("volunteer", volunteer, n_volunteers)
+    labels, n_labels = check_codes("label", np.zeros_like(subjects) if label is None else label, n_labels)
+    marks = np.asarray(boxes, dtype=float)
+    if marks.size and (marks.ndim != 2 or marks.shape[1] != 4):
+        raise ValueError(f"boxes must have shape (n, 4): x, y, width, height; got {marks.shape}")
+    marks = marks.reshape(-1, 4)
+    check_same_length(subject=subjects, volunteer=volunteers, boxes=marks, label=labels)
+    drawn = np.flatnonzero(~np.isnan(marks).all(axis=1))
+    check_boxes(marks[drawn], drawn)
+    return Rows(subjects, volunteers, marks, labels, n_subjects, n_volunteers, max(n_labels, 1))
+
+
+def _collect(rows: Rows, table: MarkTable, fitted: Fit, report: Report) -> ConsensusBoxes:
+    subject = table.subject_code[report.column("subject", np.empty(0, np.int64))]
+    boxes = report.column("boxes", np.empty((0, 4)))
+    probability = report.column("probability", np.empty(0))
+    order = np.lexsort((*boxes.T[::-1], -probability, subject))
+    labels = report.column("labels", np.empty((0, rows.n_labels)))[order]
+    number = np.full(len(order) + 1, -1)  # the last entry is for marks of no box
+    number[order] = np.arange(len(order))
+    member = np.full(len(rows.subject), -1)
+    if report.box_of_mark:
+        member[table.row] = number[np.concatenate(report.box_of_mark)]
+    seen = np.zeros(rows.n_subjects, dtype=np.int64)
+    seen[table.subject_code] = count(table.viewer_subject, table.n_subjects)
+    subject = subject[order]
+    return ConsensusBoxes(
+        subject=subject,
+        boxes=boxes[order],
+        standard_errors=report.column("errors", np.empty((0, 4)))[order],
+        n_marks=report.column("n_marks", np.empty(0, np.int64))[order],
+        n_seen=seen[subject],
+        probability=probability[order],
+        inaccuracy=report.column("inaccuracy", np.empty(0))[order],
+        label=labels.argmax(axis=1),
+        label_fractions=labels / labels.sum(axis=1, keepdims=True),
         member=member,
+        seen=seen,
+        subjects=_subjects(rows, table, fitted, report, seen),
+        volunteers=_volunteers(rows, table, fitted),
+        model=fitted.model,
+        log_likelihood=fitted.log_likelihood,
     )
 
 
-def _votes_needed(n_seen: int, min_fraction: float) -> int:
-    """Smallest number of marks whose published fraction reaches `min_fraction`, at least one."""
-    # Compared as published: min_fraction * n_seen may miss an integer by rounding.
-    fractions = np.arange(1, n_seen + 1) / max(n_seen, 1)
-    return 1 + int(np.searchsorted(fractions, min_fraction))
+def _subjects(rows: Rows, table: MarkTable, fitted: Fit, report: Report, seen: IntArray) -> BoxSubjects:
+    expected = np.zeros((rows.n_subjects, 4))
+    # Of a subject that nobody saw only the rate of objects is known.
+    expected[:, 1] = fitted.model.population.rate
+    clutter, blur = np.ones(rows.n_subjects), np.ones(rows.n_subjects)
+    if report.subjects:
+        expected[table.subject_code] = np.concatenate(report.subjects)
+        clutter[table.subject_code], blur[table.subject_code] = fitted.pictures.clutter, fitted.pictures.blur
+    n_boxes, missed, false, inaccurate = expected.T
+    risk = missed + false + inaccurate
+    return BoxSubjects(seen, n_boxes.astype(np.int64), missed, false, inaccurate, risk, clutter, blur)
 
 
-def _greedy_groups(marks: FloatArray, volunteer: IntArray, threshold: float, needed: int) -> list[IntArray]:
-    """Members of each cluster, as row numbers of the sorted marks."""
-    iou = box_iou(marks, marks)
-    near = iou >= threshold
-    codes = np.unique(volunteer, return_inverse=True)[1]
-    free = np.ones(len(marks), dtype=bool)
-    # reach[m, j]: free marks of volunteer j near mark m. Support is the number of volunteers with any.
-    reach = near.astype(np.int64) @ np.eye(int(codes.max(initial=-1)) + 1, dtype=np.int64)[codes]
-    closeness = np.where(near, iou, 0.0).sum(axis=1)
-    groups = []
-    while free.any():
-        support = np.where(free, (reach > 0).sum(axis=1), 0)
-        if support.max() < needed:
-            break
-        best = np.flatnonzero(support == support.max())
-        # Rounded, so that marks which are equally central are so in floating point too.
-        seed = int(best[closeness[best].round(9).argmax()])
-        group = _gather(marks, iou[seed], near[seed] & free, codes, threshold, free)
-        groups.append(group)
-        free[group] = False
-        for mark in group:
-            reach[:, codes[mark]] -= near[:, mark]
-    return groups
+def _volunteers(rows: Rows, table: MarkTable, fitted: Fit) -> BoxVolunteers:
+    present, counts = table.volunteer_code, fitted.counts
+    skills = fitted.model.skills_of(np.arange(rows.n_volunteers))
 
+    usual_attention = float(np.median(skills.attention[present])) if len(present) else 0.0
 
-def _gather(
-    marks: FloatArray,
-    seed_iou: FloatArray,
-    around_seed: BoolArray,
-    codes: IntArray,
-    threshold: float,
-    free: BoolArray,
-) -> IntArray:
-    """One mark per volunteer around the seed, or around the median of its neighbours if no fewer agree."""
-    centre = np.median(edges(marks[around_seed]), axis=0)
-    centre_iou = box_iou(from_edges(centre), marks)[0]
-    around_centre = (centre_iou >= threshold) & free
-    if len(np.unique(codes[around_centre])) >= len(np.unique(codes[around_seed])):
-        return _nearest_per_volunteer(np.flatnonzero(around_centre), centre_iou, codes)
-    return _nearest_per_volunteer(np.flatnonzero(around_seed), seed_iou, codes)
+    def spread(values: npt.NDArray[Any], absent: float) -> FloatArray:
+        column = np.full(rows.n_volunteers, absent)
+        column[present] = values
+        return column
 
-
-def _nearest_per_volunteer(rows: IntArray, iou: FloatArray, codes: IntArray) -> IntArray:
-    ranked = rows[np.lexsort((rows, -iou[rows]))]
-    first = np.unique(codes[ranked], return_index=True)[1]
-    return np.sort(ranked[first])
-
-
-def _average_box(marks: FloatArray, average: Average) -> FloatArray:
-    """Average of the edges, so that the mean of boxes that share an edge keeps it."""
-    sides = edges(marks)
-    middle = sides.mean(axis=0) if average == "mean" else np.median(sides, axis=0)
-    box: FloatArray = from_edges(middle)[0]
-    return box
-
-
-def _count_seen(subject: IntArray, volunteer: IntArray, n_subjects: int) -> IntArray:
-    """Distinct volunteers per subject, (n_subjects,)."""
-    if not len(subject):
-        return np.zeros(n_subjects, dtype=np.int64)
-    order = np.lexsort((volunteer, subject))
-    s, v = subject[order], volunteer[order]
-    new = np.r_[True, (s[1:] != s[:-1]) | (v[1:] != v[:-1])]
-    return np.bincount(s[new], minlength=n_subjects).astype(np.int64)
-
-
-def _runs(rows: IntArray, subject: IntArray, label: IntArray) -> list[IntArray]:
-    """Split sorted rows wherever the subject or the label changes."""
-    if not len(rows):
-        return []
-    change = (subject[rows][1:] != subject[rows][:-1]) | (label[rows][1:] != label[rows][:-1])
-    return np.split(rows, np.flatnonzero(change) + 1)
-
-
-def _collect(
-    found: list[BoxClusters], kinds: list[tuple[int, int]], member: IntArray, seen: IntArray
-) -> ConsensusBoxes:
-    kind = np.array(kinds, dtype=np.int64).reshape(-1, 2)
-    boxes = [clusters.boxes for clusters in found]
-    n_marks = [clusters.n_marks for clusters in found]
-    n_seen = seen[kind[:, 0]]
-    marked = np.concatenate([np.empty(0, dtype=np.int64), *n_marks])
-    return ConsensusBoxes(
-        subject=kind[:, 0],
-        boxes=np.concatenate([np.empty((0, 4)), *boxes]),
-        n_marks=marked,
-        n_seen=n_seen,
-        probability=marked / np.maximum(n_seen, 1),
-        label=kind[:, 1],
-        member=member,
-        seen=seen,
+    false, false_mean = learn_rate(counts[:, FALSE], counts[:, MARKS])
+    missed, missed_mean = learn_rate(counts[:, MISSED], counts[:, SHOWN])
+    p_fp, p_fn = spread(false, false_mean), spread(missed, missed_mean)
+    return BoxVolunteers(
+        n_seen=spread(count(table.viewer_volunteer, table.n_volunteers), 0).astype(np.int64),
+        n_marks=spread(counts[:, MARKS], 0).round().astype(np.int64),
+        p_fp=p_fp,
+        p_fn=p_fn,
+        sigma=np.sqrt(skills.variance) * fitted.model.frame.unit,
+        false_rate=skills.false_rate,
+        attention=skills.attention,
+        is_spammer=(p_fp > 0.5) & (skills.attention < _SPAM_ATTENTION * usual_attention),
     )

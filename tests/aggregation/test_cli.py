@@ -252,51 +252,6 @@ def test_grades_on_another_scale_and_per_task(write, run):
     assert "p_I" not in rows[0]
 
 
-BOXES = """subject_id,volunteer_id,x,y,width,height
-g1,a,10,10,20,20
-g1,b,11,10,20,20
-g1,c,,,,
-g1,c2,90,90,5,5
-g2,a,,,,
-"""
-
-
-def test_boxes(write, run):
-    rows = run("boxes", write(BOXES), "--min-fraction", "0.5")
-    assert rows == [
-        {
-            "subject_id": "g1",
-            "x": "10.5",
-            "y": "10.0",
-            "width": "20.0",
-            "height": "20.0",
-            "n_marks": "2",
-            "n_seen": "4",
-            "probability": "0.5",
-        }
-    ]
-
-
-def test_boxes_with_labels(write, run):
-    text = "subject_id,volunteer_id,x,y,width,height,label\n1,a,0,0,4,4,clump\n1,b,0,0,4,4,odd\n1,c,,,,,\n"
-    rows = run("boxes", write(text))
-    assert [(row["label"], row["n_marks"], row["n_seen"]) for row in rows] == [("clump", "1", "3"), ("odd", "1", "3")]
-
-
-def test_boxes_in_parquet_with_nulls(run, tmp_path):
-    table = {"subject_id": [1, 1], "volunteer_id": [5, 6]} | {side: [4.0, None] for side in ("x", "y")}
-    table |= {side: pa.array([2, None], pa.int32()) for side in ("width", "height")}
-    pq.write_table(pa.table(table), tmp_path / "in.parquet")
-    rows = run("boxes", tmp_path / "in.parquet", output="out.parquet")
-    assert rows[0]["subject_id"] == 1
-    assert (rows[0]["n_marks"], rows[0]["n_seen"], rows[0]["x"]) == (1, 2, 4.0)
-
-
-def test_a_table_without_any_box_gives_only_a_header(write, run, tmp_path):
-    assert run("boxes", write("subject_id,volunteer_id,x,y,width,height\n1,a,,,,\n")) == []
-    assert (tmp_path / "out.csv").read_text().startswith("subject_id,x,y")
-
-
 def test_more_rows_than_a_chunk(write, run):
     n = 20_000
     lines = [f"{i % 500},{i // 500},{'ab'[i % 3 == 0]}" for i in range(n)]

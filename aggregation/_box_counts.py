@@ -1,0 +1,222 @@
+"""Expected counts that a belief gives: all that the next parameters depend on, additive over subjects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from aggregation._box_belief import Belief
+from aggregation._box_jurors import Testimony
+from aggregation._box_model import (
+    DETECTABILITY,
+    PX,
+    PY,
+    RU,
+    RV,
+    Field,
+    P,
+    Pictures,
+    R,
+    Scene,
+    Skills,
+)
+from aggregation._box_partition import segment_sums
+from aggregation._votes import FloatArray, IntArray
+
+# Columns of the volunteers' counts.
+NOTICED, LAPSED, STRAYS, EXPOSURE, SQUARES, FREEDOM, SHOWN, MISSED, FALSE, MARKS = range(10)
+N_COLUMNS = 10
+# Columns of the subjects' counts.
+STRAYS_HERE, STRAYS_EXPECTED, SQUARES_HERE, FREEDOM_HERE = range(4)
+
+
+@dataclass(frozen=True)
+class Viewers:
+    """Who saw which subject of a scene, int (n_classifications,), sorted by subject, then volunteer."""
+
+    subject: IntArray
+    volunteer: IntArray
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Counts for `Population`; they add up over scenes.
+
+    Attributes
+    ----------
+    real, decoy
+        Objects and decoys over the detectability bins.
+    decoys
+        Decoys marked, and chances there were to mark one.
+    rates
+        Subjects over `RATES`.
+    scatter
+        Of log sizes around their group's: sum of squares, degrees of freedom.
+    sizes
+        Of the groups that are objects or decoys: number, sums of log width and log height, sum of both squared.
+    objects, strays
+        Moments of places, (7,): number, number in the normal part, and in that Σx, Σy, Σxx, Σxy, Σyy.
+    answers
+        Answers of the detector for objects, decoys, strays, (3, 1 + n_grades).
+    log_likelihood
+        Of the marks.
+    """
+
+    real: FloatArray
+    decoy: FloatArray
+    decoys: FloatArray
+    rates: FloatArray
+    scatter: FloatArray
+    sizes: FloatArray
+    objects: FloatArray
+    strays: FloatArray
+    answers: FloatArray
+    log_likelihood: float
+
+    def __add__(self, other: Shared) -> Shared:
+        return Shared(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of one scene: for its volunteers (n_present, 10), its subjects (n_subjects, 4), and for all."""
+
+    volunteer: IntArray
+    skills: FloatArray
+    pictures: FloatArray
+    shared: Shared
+
+
+def count_scene(
+    scene: Scene,
+    viewers: Viewers,
+    group: IntArray,
+    belief: Belief,
+    skills: Skills,
+    pictures: Pictures,
+    testimony: Testimony | None,
+    n_grades: int,
+) -> Counts:
+    """Count what the belief implies; `pictures` are those of the scene's subjects."""
+    present, local = np.unique(viewers.volunteer, return_inverse=True)
+    n = len(present)
+    mark_by = np.searchsorted(present, scene.volunteer)
+    columns = np.zeros((N_COLUMNS, n))
+
+    def add(column: int, who: IntArray, weight: FloatArray) -> None:
+        columns[column] += np.bincount(who, weights=weight, minlength=n)
+
+    view = np.searchsorted(
+        viewers.subject * n + local, scene.subject * n + mark_by
+    )  # the classification that each mark is part of
+    real, thing = belief.real[group], (belief.real + belief.decoy)[group]
+    noticed, lapsed = _attention(scene, viewers, view, group, belief, skills)
+    add(NOTICED, mark_by, thing)
+    add(NOTICED, local, noticed)
+    add(LAPSED, local, lapsed)
+    add(STRAYS, mark_by, belief.stray[group])
+    add(EXPOSURE, local, pictures.clutter[viewers.subject])
+    there = np.bincount(belief.groups.subject, belief.real, len(scene.unseen)) + belief.missed_real.sum(axis=1)
+    seen = np.bincount(view, real, len(local))
+    add(SHOWN, local, there[viewers.subject])
+    add(MISSED, local, np.maximum(there[viewers.subject] - seen, 0.0))
+    add(FALSE, mark_by, 1.0 - real)
+    add(MARKS, mark_by, np.ones(len(real)))
+    rows, squares, freedom, size_squares = _residuals(scene, group, belief, thing)
+    blur = pictures.blur[scene.subject[rows]]
+    add(SQUARES, mark_by[rows], squares / blur)
+    add(FREEDOM, mark_by[rows], 2.0 * freedom)
+    n_subjects = len(scene.unseen)
+    here = scene.subject[rows]
+    by_subject = [
+        np.bincount(scene.subject, belief.stray[group], n_subjects),
+        np.bincount(viewers.subject, skills.false_rate[viewers.volunteer], n_subjects),
+        np.bincount(here, squares * scene.sums[rows, P] * blur, n_subjects),
+        np.bincount(here, 2.0 * freedom, n_subjects),
+    ]
+    scatter = np.array([size_squares.sum(), 2.0 * freedom.sum()])
+    shared = _shared(scene, group, belief, scatter, testimony, n_grades)
+    return Counts(present, columns.T, np.stack(by_subject, axis=1), shared)
+
+
+def _attention(
+    scene: Scene, viewers: Viewers, view: IntArray, group: IntArray, belief: Belief, skills: Skills
+) -> tuple[FloatArray, FloatArray]:
+    """Of the things that each classification did not mark: how many the volunteer attended to, and how many not.
+
+    Without a mark the thing escaped attention with probability (1 - a) / (1 - a d), else it was not detectable.
+    """
+    things = belief.real_bins + belief.decoy_bins
+    there = segment_sums(things, belief.groups.subject, len(scene.unseen)) + belief.missed_real + belief.missed_decoys
+    shape = (len(viewers.subject), len(view))
+    drawn = sparse.csr_matrix((np.ones(len(view)), (view, np.arange(len(view)))), shape=shape)
+    unmarked = np.maximum(there[viewers.subject] - drawn @ things[group], 0.0)
+    attention = skills.attention[viewers.volunteer][:, np.newaxis]
+    lapsed = (unmarked * ((1.0 - attention) / (1.0 - attention * DETECTABILITY))).sum(axis=1)
+    return unmarked.sum(axis=1) - lapsed, lapsed
+
+
+def _residuals(
+    scene: Scene, group: IntArray, belief: Belief, thing: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    """Marks in groups of several; their weighted squared distances, degrees of freedom per axis, and those of sizes."""
+    groups = belief.groups
+    rows = np.flatnonzero(groups.size[group] > 1)
+    mine = group[rows]
+    precision = scene.sums[rows, P]
+    place = scene.sums[rows, PX : PY + 1] / precision[:, np.newaxis]
+    centre = groups.sums[:, PX : PY + 1] / groups.sums[:, [P]]
+    squares = thing[rows] * ((place - centre[mine]) ** 2).sum(axis=1)
+    # The centre follows each mark by its share of the precision: that much of its scatter does not show.
+    freedom = thing[rows] * (1.0 - precision / groups.sums[mine, P])
+    size = scene.sums[rows, RU : RV + 1] / scene.sums[rows, R][:, np.newaxis]
+    middle = groups.sums[:, RU : RV + 1] / groups.sums[:, [R]]
+    # All marks weigh the same in a size; corrected so that one count of freedom serves place and size.
+    share = 1.0 - 1.0 / groups.size[mine]
+    size_squares = freedom * ((size - middle[mine]) ** 2).sum(axis=1) / share
+    return rows, squares, freedom, size_squares
+
+
+def _shared(
+    scene: Scene, group: IntArray, belief: Belief, scatter: FloatArray, testimony: Testimony | None, n_grades: int
+) -> Shared:
+    groups, population = belief.groups, scene.population
+    weight = belief.real + belief.decoy
+    size = groups.sums[:, RU : RV + 1] / groups.sums[:, [R]] + population.size_mean
+    place = scene.sums[:, PX : PY + 1] / scene.sums[:, [P]]
+    centre = groups.sums[:, PX : PY + 1] / groups.sums[:, [P]]
+    marked = 1.0 - np.exp(scene.unseen) @ population.decoy
+    # Gold subjects are chosen, often for what is on them: they say nothing of how much there is to find.
+    free = np.ones(len(marked)) if testimony is None else (~testimony.is_gold).astype(float)
+    return Shared(
+        real=belief.real_bins.sum(axis=0) + belief.missed_real.sum(axis=0),
+        decoy=belief.decoy_bins.sum(axis=0) + belief.missed_decoys.sum(axis=0),
+        decoys=np.array([(belief.decoy * free[groups.subject]).sum(), (marked * free).sum()]),
+        rates=(belief.rates * free[:, np.newaxis]).sum(axis=0),
+        scatter=scatter,
+        sizes=np.array([weight.sum(), *(weight @ size), weight @ (size**2).sum(axis=1)]),
+        objects=_moments(population.objects, centre, weight),
+        strays=_moments(population.strays, place, belief.stray[group]),
+        answers=_answers(belief, testimony, n_grades),
+        log_likelihood=belief.log_likelihood,
+    )
+
+
+def _moments(field: Field, place: FloatArray, weight: FloatArray) -> FloatArray:
+    peaked, flat = field.parts(place)
+    inside = weight * np.exp(peaked - np.logaddexp(peaked, flat))
+    x, y = place.T
+    sums = [inside.sum(), inside @ x, inside @ y, inside @ (x * x), inside @ (x * y), inside @ (y * y)]
+    return np.array([weight.sum(), *sums])
+
+
+def _answers(belief: Belief, testimony: Testimony | None, n_grades: int) -> FloatArray:
+    counts = np.zeros((3, 1 + n_grades))
+    if testimony is None:
+        return counts
+    heard = np.flatnonzero(testimony.grade >= 0)
+    for row, probability in enumerate((belief.real, belief.decoy, belief.stray)):
+        counts[row] = np.bincount(testimony.grade[heard], probability[heard], 1 + n_grades)
+    return counts

@@ -1,0 +1,259 @@
+"""Fit of the box model: partition and parameters in turn, some subjects at a time, so that memory stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aggregation._box_belief import Belief, believe
+from aggregation._box_counts import N_COLUMNS, Counts, Shared, Viewers, count_scene
+from aggregation._box_jurors import BoxList, Detector, boxes_of, hear, n_grades
+from aggregation._box_learning import Priors, learn_pictures, learn_population, learn_skills
+from aggregation._box_model import DETECTABILITY, Pictures, Population, Scene, Skills, mark_sums
+from aggregation._box_partition import agree_in_place, near_pairs, segment_sums
+from aggregation._box_search import improve
+from aggregation._box_start import start_population, start_priors
+from aggregation._box_table import Frame, MarkTable
+from aggregation._votes import FloatArray, IntArray
+
+Progress = Callable[[int, int], None]
+
+_ROUNDS = 12
+_SEARCH_ROUNDS = (0, 4, 8, 11)  # the partition settles sooner than the parameters
+_FIXED_ROUNDS, _FIXED_SEARCH_ROUNDS = 3, (0, 2)  # with known parameters only the pictures are new
+_CHUNK_ROWS = 30_000
+
+
+@dataclass(frozen=True)
+class BoxModel:
+    """What a fit has learnt, for use on other marks by the same people and by newcomers.
+
+    Attributes
+    ----------
+    frame
+        Unit of length of all that follows.
+    population, priors
+        What subjects share, and how volunteers vary.
+    volunteer
+        Codes of the known volunteers, ascending, int (n_known,).
+    skills
+        Of these volunteers.
+    detector
+        How a machine detector answers.
+    """
+
+    frame: Frame
+    population: Population
+    priors: Priors
+    volunteer: IntArray
+    skills: Skills
+    detector: Detector
+
+    def skills_of(self, codes: IntArray) -> Skills:
+        """Skills of volunteers by code; newcomers have the mean of the priors."""
+        place = np.searchsorted(self.volunteer, codes)
+        known = np.zeros(len(codes), dtype=bool)
+        if len(self.volunteer):
+            place = place.clip(max=len(self.volunteer) - 1)
+            known = self.volunteer[place] == codes
+        skills = newcomers(self.priors, len(codes))
+        for name, values in vars(self.skills).items():
+            getattr(skills, name)[known] = values[place[known]]
+        return skills
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive subjects of a table with their marks and classifications."""
+
+    marks: slice
+    viewers: slice
+    subjects: slice
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Gold standard and detections, where there are any."""
+
+    gold: BoxList | None
+    found: BoxList | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One part after the last round."""
+
+    part: Part
+    group: IntArray
+    belief: Belief
+    scene: Scene
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Parameters after the last round, and the volunteers' counts, (n_volunteers, 10), in the table's numbers."""
+
+    model: BoxModel
+    pictures: Pictures
+    counts: FloatArray
+    log_likelihood: float
+
+
+def newcomers(priors: Priors, n: int) -> Skills:
+    """Skills of volunteers of whom nothing is known."""
+    a, b = priors.attention
+    return Skills(np.full(n, a / (a + b)), np.full(n, priors.false_rate[1]), np.full(n, priors.scatter[1]))
+
+
+def parts_of(table: MarkTable, rows: int = _CHUNK_ROWS) -> list[Part]:
+    """Runs of subjects with about so many marks and classifications together."""
+    n_marks = np.bincount(table.subject, minlength=table.n_subjects)
+    n_views = np.bincount(table.viewer_subject, minlength=table.n_subjects)
+    marks, views = (np.r_[0, np.cumsum(n)].tolist() for n in (n_marks, n_views))
+    load = np.cumsum(n_marks + n_views)
+    parts, start = [], 0
+    while start < table.n_subjects:
+        done = load[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(load, done + rows, side="right")))
+        parts.append(Part(slice(marks[start], marks[stop]), slice(views[start], views[stop]), slice(start, stop)))
+        start = stop
+    return parts
+
+
+def fit(
+    table: MarkTable,
+    jury: Jury,
+    report: Callable[[Outcome], None],
+    *,
+    model: BoxModel | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Fit:
+    """Learn from all marks (or, with a `model`, only place them); `report` gets each part after the last round."""
+    parts = parts_of(table)
+    rounds, searches = (_ROUNDS, _SEARCH_ROUNDS) if model is None else (_FIXED_ROUNDS, _FIXED_SEARCH_ROUNDS)
+    start = start_population(table) if model is None else model.population
+    if model is None:
+        model = _first_model(table, parts, start, jury)
+    skills = model.skills_of(table.volunteer_code)
+    learning = rounds == _ROUNDS
+    pictures = Pictures(np.ones(table.n_subjects), np.ones(table.n_subjects))
+    groups: list[IntArray | None] = [None] * len(parts)
+    for turn in range(rounds):
+        state = _State(table, jury, model, skills, pictures, turn in searches, turn == rounds - 1)
+        sums = np.zeros((table.n_volunteers, N_COLUMNS))
+        by_subject = np.zeros((table.n_subjects, 4))
+        shared: Shared | None = None
+        for number, (outcome, counts) in enumerate(_each(state, parts, groups, threads)):
+            groups[number] = outcome.group
+            sums[counts.volunteer] += counts.skills
+            by_subject[outcome.part.subjects] = counts.pictures
+            shared = counts.shared if shared is None else shared + counts.shared
+            if state.last:
+                report(outcome)
+            if progress is not None:
+                progress(turn * table.n_subjects + outcome.part.subjects.stop, rounds * table.n_subjects)
+        if shared is None or state.last:
+            break
+        pictures, priors = learn_pictures(by_subject, model.priors)
+        if learning:
+            skills, priors = learn_skills(sums, priors)
+            population, priors = learn_population(shared, model.population, priors, start)
+            model = replace(model, population=population, priors=priors, detector=Detector.learnt(shared.answers))
+    if learning:
+        order = np.argsort(table.volunteer_code)
+        ordered = Skills(**{name: values[order] for name, values in vars(skills).items()})
+        model = replace(model, volunteer=table.volunteer_code[order], skills=ordered)
+    return Fit(model, pictures, sums, shared.log_likelihood if shared is not None else 0.0)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Parameters of one round."""
+
+    table: MarkTable
+    jury: Jury
+    model: BoxModel
+    skills: Skills
+    pictures: Pictures
+    search: bool
+    last: bool
+
+
+def _first_model(table: MarkTable, parts: list[Part], start: Population, jury: Jury) -> BoxModel:
+    priors = start_priors(table, parts)
+    nobody = newcomers(priors, 0)
+    detector = Detector.unknown(n_grades(jury.found))
+    return BoxModel(table.frame, start, priors, np.empty(0, np.int64), nobody, detector)
+
+
+def _each(
+    state: _State, parts: list[Part], groups: list[IntArray | None], threads: int
+) -> Iterator[tuple[Outcome, Counts]]:
+    """Outcome of each part in order, computed by several threads: numpy lets go of the interpreter in its loops."""
+    terms = _seen_terms(state.skills)
+    if threads <= 1:
+        yield from (_step(state, terms, part, group) for part, group in zip(parts, groups, strict=True))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        # A few at a time: the outcome of a part is much larger than what is kept of it.
+        for first in range(0, len(parts), 2 * threads):
+            some = slice(first, first + 2 * threads)
+            yield from pool.map(lambda job: _step(state, terms, *job), zip(parts[some], groups[some], strict=True))
+
+
+def _seen_terms(skills: Skills) -> tuple[FloatArray, FloatArray]:
+    """Log P(no mark) and log odds of a mark for each volunteer and detectability, (n_volunteers, n_bins) each."""
+    chance = skills.attention[:, np.newaxis] * DETECTABILITY
+    unseen = np.log1p(-chance)
+    return unseen, np.log(chance) - unseen
+
+
+def _step(
+    state: _State, terms: tuple[FloatArray, FloatArray], part: Part, group: IntArray | None
+) -> tuple[Outcome, Counts]:
+    table, model = state.table, state.model
+    first, n_subjects = part.subjects.start, part.subjects.stop - part.subjects.start
+    viewers = Viewers(table.viewer_subject[part.viewers] - first, table.viewer_volunteer[part.viewers])
+    pictures = Pictures(state.pictures.clutter[part.subjects], state.pictures.blur[part.subjects])
+    scene = _scene(state, terms, part, viewers, pictures)
+    if state.search or group is None:
+        pairs = near_pairs(scene)
+        group = improve(scene, pairs, agree_in_place(scene, pairs) if group is None else group.astype(np.int64))
+    testimony, belief = None, None
+    if state.jury.gold is not None or state.jury.found is not None:
+        belief = believe(scene, group)
+        boxes = boxes_of(belief.groups, model.population, table.frame)
+        testimony = hear(belief.groups, boxes, first, n_subjects, state.jury.gold, state.jury.found, model.detector)
+    belief = believe(scene, group, testimony)
+    grades = model.detector.answers.shape[1] - 1
+    counts = count_scene(scene, viewers, group, belief, state.skills, pictures, testimony, grades)
+    return Outcome(part, group.astype(np.int32), belief, scene), counts
+
+
+def _scene(
+    state: _State, terms: tuple[FloatArray, FloatArray], part: Part, viewers: Viewers, pictures: Pictures
+) -> Scene:
+    table, population = state.table, state.model.population
+    subject = table.subject[part.marks] - part.subjects.start
+    volunteer = table.volunteer[part.marks]
+    sums = mark_sums(
+        table.centre[part.marks],
+        table.size[part.marks],
+        state.skills.variance[volunteer] * pictures.blur[subject],
+        np.log(state.skills.false_rate[volunteer] * pictures.clutter[subject]),
+        population,
+    )
+    unseen, odds = terms
+    return Scene(
+        subject=subject,
+        volunteer=volunteer,
+        sums=sums,
+        seen=odds[volunteer],
+        unseen=segment_sums(unseen[viewers.volunteer], viewers.subject, len(pictures.blur)),
+        log_kinds=np.log(population.rate * population.real + population.decoy_rate * population.decoy),
+        population=population,
+    )
