@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ONE_AT_A_TIME = threading.RLock()
 #: Drawing units per inch: with 72, one SVG unit is one point of matplotlib.
-_DPI = 72
+DPI = 72
 
 
 class Theme(NamedTuple):
@@ -82,7 +82,7 @@ def empty_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def arrange(figure: Figure) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation import metrics
-from aggregation._plot_style import THEMES, Theme, arrange, colours_of, contrast, empty_figure, settings
+from aggregation._plot_style import DPI, THEMES, Theme, arrange, colours_of, contrast, empty_figure, settings
 from aggregation._svg import clean_svg
 from aggregation._votes import FloatArray, ratio
 from aggregation.diagnostics import DEFAULT_RATE, Estimate
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_CELLS_WITH_TEXT = 12
+_RELIABILITY_INCHES = (4.6, 5.2)
 #: Subjects below which a bin of a reliability curve is drawn faint and not joined to the others.
 _FEW = 5
 
@@ -56,7 +57,7 @@ def plot_reliability(reliability: metrics.Reliability, *, title: str = "Reliabil
     n = int(reliability.n.sum())
     promised, delivered = reliability.confidence[used], reliability.accuracy[used]
     with settings(colours):
-        figure = empty_figure(4.6, 5.2)
+        figure = empty_figure(*_RELIABILITY_INCHES)
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1), gridspec_kw={"hspace": 0.08})
         axes.plot([0, 1], [0, 1], color=colours.muted, linewidth=1, dashes=(4, 3), zorder=1)
         _curve(axes, reliability, colours)
@@ -137,7 +138,12 @@ def plot_completeness(
 
 
 def plot_confusion(
-    confusion: npt.ArrayLike, labels: Sequence[str], *, title: str = "Confusion", theme: str = "light"
+    confusion: npt.ArrayLike,
+    labels: Sequence[str],
+    *,
+    names: tuple[str, str] = ("Truth", "Consensus"),
+    title: str = "Confusion",
+    theme: str = "light",
 ) -> Figure:
     r"""Draw a confusion matrix: of each true answer (row), which share was given which answer (column).
 
@@ -147,6 +153,8 @@ def plot_confusion(
         Counts or probabilities, float or int (n_answers, n_answers); each row is drawn as shares of its sum.
     labels
         Names of the answers.
+    names
+        Of the rows and of the columns: a crowd's matrix has volunteers' answers in its columns.
     title, theme
         As for `plot_reliability`.
 
@@ -169,8 +177,7 @@ def plot_confusion(
         raise ValueError("a confusion matrix holds counts or probabilities, this one has a negative number or nan")
     share = ratio(table, table.sum(axis=1, keepdims=True))
     with settings(colours):
-        side = min(max(2.6, 0.62 * n + 1.6), 9.0)
-        figure = empty_figure(side + 0.4, side)
+        figure = empty_figure(*_confusion_inches(n))
         axes = figure.subplots()
         _draw_cells(axes, table, share, colours)
         short = [name if len(name) <= 22 else f"{name[:21]}…" for name in labels]
@@ -180,7 +187,7 @@ def plot_confusion(
                 label.set(rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(np.arange(n), short)
         end = max(n, 1) - 0.5
-        axes.set(xlim=(-0.5, end), ylim=(end, -0.5), xlabel="Consensus", ylabel="Truth", aspect="equal")
+        axes.set(xlim=(-0.5, end), ylim=(end, -0.5), xlabel=names[1], ylabel=names[0], aspect="equal")
         axes.tick_params(length=0)
         axes.grid(False)
         axes.spines[:].set_visible(False)
@@ -225,6 +232,25 @@ def figure_svg(figure: Figure) -> str:
         FigureCanvasSVG(figure).print_figure(written, format="svg", facecolor="none")
     title, _, description = str(figure.get_label()).partition("\n")
     return clean_svg(written.getvalue(), title, description)
+
+
+def reliability_size() -> tuple[int, int]:
+    """Width and height of `plot_reliability`'s picture in pixels, known without drawing it."""
+    return _pixels(*_RELIABILITY_INCHES)
+
+
+def confusion_size(n_answers: int) -> tuple[int, int]:
+    """Width and height of `plot_confusion`'s picture in pixels, known without drawing it."""
+    return _pixels(*_confusion_inches(n_answers))
+
+
+def _confusion_inches(n_answers: int) -> tuple[float, float]:
+    side = min(max(2.6, 0.62 * n_answers + 1.6), 9.0)
+    return side + 0.4, side
+
+
+def _pixels(width: float, height: float) -> tuple[int, int]:
+    return round(width * DPI), round(height * DPI)
 
 
 def _share_axis(axis: Any) -> None:

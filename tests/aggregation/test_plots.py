@@ -18,6 +18,7 @@ from aggregation import (
     reliability,
 )
 from aggregation._plot_style import THEMES, contrast
+from aggregation.plots import confusion_size, reliability_size
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -88,6 +89,19 @@ def test_confusion_rows_are_shares_of_their_truth():
     assert [text.get_text() for text in axes.texts] == ["80 %\n8", "20 %\n2", "0 %\n0", "0 %\n0"]
     (axes,) = plot_confusion([[0.7, 0.3], [0.5, 0.5]], ["a", "b"]).axes
     assert [text.get_text() for text in axes.texts] == ["70 %", "30 %", "50 %", "50 %"]
+
+
+def test_a_crowd_s_confusion_names_its_own_columns():
+    (axes,) = plot_confusion(np.eye(2), ["a", "b"], names=("Truth", "Volunteer's answer")).axes
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("Truth", "Volunteer's answer")
+
+
+def test_the_size_of_a_picture_is_known_before_it_is_drawn():
+    sizes = [reliability_size(), *(confusion_size(n) for n in (2, 5, 20))]
+    figures = [plot_reliability(some_reliability()), *(plot_confusion(np.eye(n), ["x"] * n) for n in (2, 5, 20))]
+    for size, figure in zip(sizes, figures, strict=True):
+        root = ElementTree.fromstring(figure_svg(figure))
+        assert [float(root.get("width")), float(root.get("height"))] == pytest.approx(size, abs=0.5)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

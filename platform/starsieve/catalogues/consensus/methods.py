@@ -113,6 +113,7 @@ def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outc
             "settings": {},
             **_sizes(each),
             "tree": True,
+            "reach": round(float(fit.reach[:, place].mean()), 6),
             "log_likelihood": fit.log_likelihood,
             "n_iterations": fit.n_iterations,
             "converged": fit.converged,
