@@ -14,7 +14,8 @@ COPY static static
 RUN python -m build --wheel --outdir /wheels
 
 FROM python:3.13-slim-bookworm AS web
-ENV PYTHONUNBUFFERED=1 \
+ENV MPLCONFIGDIR=/tmp/matplotlib \
+    PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=starsieve.settings \
     STARSIEVE_VAR=/var/lib/starsieve \

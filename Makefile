@@ -29,5 +29,6 @@ types: setup
 docs: setup
 	@$(VENV)/python tests/run.py docs
 
-bench: setup
+bench:
+	@$(if $(PYTHON),,$(error Starsieve needs Python 3.11, 3.12 or 3.13 on the PATH))$(PYTHON) platform/starsieve/ops/bootstrap.py ml demo test bench
 	@$(VENV)/python benchmarks/run.py $(BENCH)

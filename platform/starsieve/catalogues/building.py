@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from starsieve.catalogues.columns import Layout, layout_of
 from starsieve.catalogues.files import SUMS, release_folder
 from starsieve.catalogues.models import Release
 from starsieve.catalogues.provenance import provenance_of
-from starsieve.catalogues.reduction import Ledger, reduced_subjects
+from starsieve.catalogues.reduction import Ledger, ReducedSubject, fit_models, reduced_subjects
 from starsieve.catalogues.release_settings import ReleaseSettings
 from starsieve.catalogues.rows import clump_rows, subject_row
 from starsieve.catalogues.tidy import TidyClassifications
@@ -57,14 +57,16 @@ def build_files(release: Release, *, on_progress: OnProgress) -> Built:
 
 def _write_all(release: Release, work: Path, on_progress: OnProgress) -> Built:
     chosen = ReleaseSettings.from_json(release.settings)
-    layout = layout_of(release.workflow_version.parsed)
+    with_models = chosen.method == "consensus"
+    layout = layout_of(release.workflow_version.parsed, with_models=with_models)
     ledger = Ledger()
-    tables = _write_base_tables(release, layout, chosen, work, ledger, on_progress)
+    models = fit_models(release) if with_models else None
+    tables = _write_base_tables(release, layout, chosen, work, reduced_subjects(release, ledger, models), on_progress)
     for table in tables:
         for name in chosen.formats:
             WRITERS[name](table, str(work / f"{table.info.name}.{SUFFIXES[name]}"))
         Path(table.path).unlink()
-    provenance = provenance_of(release, ledger)
+    provenance = provenance_of(release, ledger, models.tasks if models else {})
     text = json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False)
     (work / "provenance.json").write_text(text + "\n", encoding="utf-8")
     files = [file_entry(path) for path in sorted(work.iterdir())]
@@ -73,7 +75,12 @@ def _write_all(release: Release, work: Path, on_progress: OnProgress) -> Built:
 
 
 def _write_base_tables(
-    release: Release, layout: Layout, chosen: ReleaseSettings, work: Path, ledger: Ledger, on_progress: OnProgress
+    release: Release,
+    layout: Layout,
+    chosen: ReleaseSettings,
+    work: Path,
+    chunks: Iterable[list[ReducedSubject]],
+    on_progress: OnProgress,
 ) -> list[BaseTable]:
     facts = table_facts(release)
     with ExitStack() as stack:
@@ -87,7 +94,8 @@ def _write_base_tables(
         tidy = None
         if chosen.include_classifications:
             tidy = stack.enter_context(TidyClassifications(work / "classifications.csv", release))
-        for chunk in reduced_subjects(release, ledger):
+        n_subjects = 0
+        for chunk in chunks:
             for reduced in chunk:
                 subjects.append(subject_row(layout, reduced))
                 if clumps is not None:
@@ -95,7 +103,8 @@ def _write_base_tables(
                         clumps.append(row)
                 if tidy is not None:
                     tidy.append(reduced)
-            on_progress(ledger.n_subjects)
+            n_subjects += len(chunk)
+            on_progress(n_subjects)
     return [subjects] if clumps is None else [subjects, clumps]
 
 

@@ -4,9 +4,12 @@ Names have letters, digits and underscores only and stay unique when their case 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from starsieve.catalogues.consensus.methods import METHODS as MODELS
+from starsieve.catalogues.consensus.subjects import answer_labels
+from starsieve.catalogues.consensus.tree import tree_of
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, MultipleTask, SingleTask, Task
 
@@ -38,6 +41,12 @@ class TaskColumns:
     expected_grade: str = ""
     n_clumps: str = ""
     labels: tuple[str, ...] = ()
+    probabilities: tuple[str, ...] = ()
+    answer: str = ""
+    applies: str = ""
+    rank: str = ""
+    rank_error: str = ""
+    adjudicate: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,10 +129,16 @@ class _Table:
         return tuple(counts), tuple(fractions)
 
 
-def layout_of(definition: WorkflowDefinition) -> Layout:
-    """The columns of both tables. The clump table has none in a workflow without a boxes task."""
+def layout_of(definition: WorkflowDefinition, *, with_models: bool) -> Layout:
+    """The columns of both tables, those of the tasks' models only if asked for. The clump table has none in a
+    workflow without a boxes task.
+    """
     subjects, clumps = _Table(SUBJECT_HEAD, SUBJECT_TAIL), _Table(CLUMP_HEAD, CLUMP_TAIL)
     tasks = tuple(_task_columns(task, definition, subjects, clumps) for task in definition.tasks.values())
+    if with_models:
+        tree = tree_of(definition)
+        in_tree = tree.tasks if tree else ()
+        tasks = tuple(_model_columns(columns, columns.task.key in in_tree, subjects) for columns in tasks)
     has_boxes = any(isinstance(task, BoxesTask) for task in definition.tasks.values())
     return Layout(
         subjects=(*subjects.columns, *SUBJECT_TAIL),
@@ -144,6 +159,40 @@ def _task_columns(task: Task, definition: WorkflowDefinition, subjects: _Table, 
     if isinstance(task, BoxesTask):
         return _box_columns(task, prefix, is_only, subjects, clumps)
     return TaskColumns(task, n=subjects.add(f"{prefix}_n", "count", f'Texts given in "{task.name}"', "meta.number"))
+
+
+def _model_columns(columns: TaskColumns, in_tree: bool, subjects: _Table) -> TaskColumns:
+    """The columns of the task's model beside those of its counts; grade and expected grade become the model's."""
+    task = columns.task
+    if task.consensus is None or task.consensus.method not in MODELS:
+        return columns
+    method = task.consensus.method
+    prefix = columns.grade.removesuffix("_grade") if columns.grade else slug(task.name)
+    keys = GRADES if isinstance(task, GradeTask) else [answer.key for answer in task.answers]  # type: ignore[attr-defined]
+    columns = replace(
+        columns,
+        probabilities=tuple(
+            subjects.add(f"{prefix}_{slug(key)}_probability", "float", f'Probability of "{label}" ({method})',
+                         "stat.probability")
+            for key, label in zip(keys, answer_labels(task), strict=True)
+        ),
+    )  # fmt: skip
+    if isinstance(task, GradeTask):
+        return replace(
+            columns,
+            rank=subjects.add(f"{prefix}_rank", "float", "Place on the scale X 0, C 1, B 2, A 3 and beyond both ends",
+                              "meta.code.qual;stat.mean"),
+            rank_error=subjects.add(f"{prefix}_rank_error", "float", "Standard error of the rank", "stat.error"),
+            adjudicate=subjects.add(f"{prefix}_adjudicate", "bool", "Whether the graders should talk about it",
+                                    "meta.code"),
+        )  # fmt: skip
+    answer = subjects.add(f"{prefix}_answer", "text", f'Most probable answer to "{task.question}"', "meta.code.class")
+    if not in_tree:
+        return replace(columns, answer=answer)
+    applies = subjects.add(
+        f"{prefix}_applies", "float", f'Probability that "{task.question}" applies to the subject', "stat.probability"
+    )
+    return replace(columns, answer=answer, applies=applies)
 
 
 def _n_and_agreement(subjects: _Table, prefix: str, task: Task) -> tuple[str, str]:

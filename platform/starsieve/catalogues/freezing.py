@@ -8,10 +8,13 @@ from django.db.models import Case, F, FloatField, IntegerField, OuterRef, Q, Sub
 from django.db.models.expressions import Combinable
 from django.utils import timezone
 
-from classify.models import Classification, SubjectProgress
+from classify.models import Classification, GoldStandard, SubjectProgress
 from ml_worker.models import JobState, Prediction, PrefilterBatch
+from starsieve.catalogues.consensus.gold import gold_by_subject
 from starsieve.catalogues.models import FrozenSubject, Release
 from starsieve.projects.models import Workflow
+
+ROWS_AT_ONCE = 500
 
 
 def in_catalogue(prefix: str = "") -> Q:
@@ -67,6 +70,18 @@ def freeze_subjects(release: Release) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {quote(FrozenSubject._meta.db_table)} ({columns}) {select}", parameters)
         return int(cursor.rowcount)
+
+
+def freeze_gold(release: Release) -> None:
+    """Copy the gold standard to the frozen subjects that have one: it teaches and judges the release's models."""
+    rows = GoldStandard.objects.filter(workflow_id=release.workflow_id).order_by("subject_id", "task")
+    gold = gold_by_subject(rows.values_list("subject_id", "task", "value"))
+    ids = sorted(gold)
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        frozen = list(release.subjects.filter(subject_id__in=ids[start : start + ROWS_AT_ONCE]))
+        for subject in frozen:
+            subject.gold = gold[subject.subject_id]
+        FrozenSubject.objects.bulk_update(frozen, ["gold"])
 
 
 def score_annotations(model_ids: list[int]) -> dict[str, Combinable | Subquery]:

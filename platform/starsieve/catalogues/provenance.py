@@ -19,8 +19,11 @@ STATEMENTS = {
 }
 
 
-def provenance_of(release: Release, ledger: Ledger) -> dict[str, Any]:
-    """`release.provenance` holds what make_release froze, and all of it once the release has been built."""
+def provenance_of(release: Release, ledger: Ledger, models: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What went in. `models` are the fits of the tasks' models and what gold says of them; `release.provenance` holds
+    what make_release froze, and all of it once the release has been built.
+    """
+    written_with = (*WRITTEN_WITH, "scipy") if models else WRITTEN_WITH
     workflow, current, frozen = release.workflow, release.workflow_version, release.provenance
     real, simulated = ledger.origins["real"], ledger.origins["simulated"]
     at = ledger.last_classification_at
@@ -39,9 +42,10 @@ def provenance_of(release: Release, ledger: Ledger) -> dict[str, Any]:
         "origin": {"real": real, "simulated": simulated, "statement": STATEMENTS[real > 0, simulated > 0]},
         "settings": release.settings,
         "method": METHODS[release.settings["method"]],
+        **({"consensus": models} if models else {}),
         "models": [_model(model) for model in ModelVersion.objects.filter(pk__in=ledger.model_ids).order_by("pk")],
         "inputs_sha256": ledger.sha256,
-        "software": {"starsieve": settings.VERSION, **{name: version(name) for name in WRITTEN_WITH}},
+        "software": {"starsieve": settings.VERSION, **{name: version(name) for name in written_with}},
     }  # fmt: skip
 
 

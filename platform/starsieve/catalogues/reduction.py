@@ -14,6 +14,11 @@ from classify.counting import Counted, recount
 from classify.models import Classification, SubjectProgress
 from classify.reducers import REDUCERS
 from classify.versions import counts_towards, definition_of
+from starsieve.catalogues.consensus.gold import known_answers
+from starsieve.catalogues.consensus.judging import fits_and_judgements
+from starsieve.catalogues.consensus.methods import outcomes_of
+from starsieve.catalogues.consensus.subjects import SubjectTable
+from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.models import FrozenSubject, Release
 from starsieve.projects.frames import frame_sizes
 from starsieve.projects.models import WorkflowVersion
@@ -67,6 +72,8 @@ class Ledger:
             subject.pk, subject.name, subject.subject_set.name, subject.origin, subject.ra, subject.dec, subject.wcs,
             frozen.retirement_reason, frozen.is_control, frozen.ml_score, frozen.ml_model_id,
         )  # fmt: skip
+        if frozen.gold is not None:
+            self._add(frozen.gold)
 
     def note_classification(self, classification: StoredClassification, *, counts: bool) -> None:
         (self.versions if counts else self.not_counted)[classification.version.number] += 1
@@ -87,9 +94,41 @@ class Ledger:
         return str(self._sum.hexdigest())
 
 
-def reduced_subjects(release: Release, ledger: Ledger) -> Iterator[list[ReducedSubject]]:
+@dataclass(frozen=True)
+class FittedModels:
+    """What the models of the release's tasks say: of each subject, and of themselves (for the provenance)."""
+
+    subjects: SubjectTable
+    tasks: dict[str, dict[str, Any]]
+
+
+def fit_models(release: Release) -> FittedModels:
+    """Fit the tasks' models to the release's classifications and frozen gold: a first pass over its subjects."""
+    current = release.workflow_version
+    definition = definition_of(current)
+    table = VoteTable(definition)
+    gold: list[tuple[int, str, Any]] = []
+    for chunk, stored in _chunks(release):
+        for frozen in chunk:
+            gold += [(frozen.subject_id, key, value) for key, value in (frozen.gold or {}).items()]
+            for row in stored.get(frozen.subject_id, []):
+                if counts_towards(row.version, current):
+                    table.add(row.subject_id, row.volunteer_id, row.annotations)
+    known = known_answers(definition, gold)
+    outcomes = outcomes_of(definition, table, known.exact)
+    return FittedModels(SubjectTable(outcomes, definition), fits_and_judgements(outcomes, definition, known))
+
+
+def reduced_subjects(
+    release: Release, ledger: Ledger, models: FittedModels | None = None
+) -> Iterator[list[ReducedSubject]]:
     """The release's subjects in the order of their ids, some hundred at a time; `ledger` notes what goes by."""
     current = release.workflow_version
+    for chunk, stored in _chunks(release):
+        yield [_reduce(frozen, stored.get(frozen.subject_id, []), current, ledger, models) for frozen in chunk]
+
+
+def _chunks(release: Release) -> Iterator[tuple[list[FrozenSubject], dict[int, list[StoredClassification]]]]:
     versions = {version.pk: version for version in release.workflow.versions.all()}
     last_id = 0
     while chunk := list(
@@ -97,8 +136,7 @@ def reduced_subjects(release: Release, ledger: Ledger) -> Iterator[list[ReducedS
         .select_related("subject__subject_set", "ml_model")
         .order_by("subject_id")[:SUBJECTS_AT_ONCE]
     ):
-        stored = _classifications(release, versions, chunk[0].subject_id, chunk[-1].subject_id)
-        yield [_reduce(frozen, stored.get(frozen.subject_id, []), current, ledger) for frozen in chunk]
+        yield chunk, _classifications(release, versions, chunk[0].subject_id, chunk[-1].subject_id)
         last_id = chunk[-1].subject_id
 
 
@@ -123,7 +161,11 @@ def _classifications(
 
 
 def _reduce(
-    frozen: FrozenSubject, stored: list[StoredClassification], current: WorkflowVersion, ledger: Ledger
+    frozen: FrozenSubject,
+    stored: list[StoredClassification],
+    current: WorkflowVersion,
+    ledger: Ledger,
+    models: FittedModels | None,
 ) -> ReducedSubject:
     ledger.note_subject(frozen)
     counting: list[StoredClassification] = []
@@ -143,4 +185,6 @@ def _reduce(
     for key, task in definition_of(current).tasks.items():
         reducer = REDUCERS[task.type]
         summaries[key] = reducer.summarise(task, progress.tallies.get(key) or reducer.empty(task), frames)
+    for key, said in models.subjects.of(frozen.subject_id).items() if models else ():
+        summaries[key]["consensus"] = said
     return ReducedSubject(frozen, progress.classification_count, summaries, counting)

@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-METHODS = {"fractions": "vote counts and fractions, grade distributions, greedy IoU boxes: every vote weighs the same"}
+#: The default first.
+METHODS = {
+    "consensus": "vote counts and fractions, and the probabilities of the model that each task names",
+    "fractions": "vote counts and fractions, grade distributions, greedy IoU boxes: every vote weighs the same",
+}
+DEFAULT_METHOD = next(iter(METHODS))
 FORMATS = ("csv", "parquet", "fits", "votable")
 MOST_FITS_COLUMNS = 999  # the FITS standard's limit on TFIELDS
 
@@ -24,7 +29,7 @@ class ReleaseSettings:
     may make releases can download.
     """
 
-    method: str = "fractions"
+    method: str = DEFAULT_METHOD
     formats: tuple[str, ...] = FORMATS
     include_classifications: bool = False
 

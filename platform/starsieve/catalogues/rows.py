@@ -45,6 +45,25 @@ def _task_values(columns: TaskColumns, summary: dict[str, Any]) -> dict[str, Any
         values |= dict(zip(columns.counts, counts, strict=True))
         values |= dict(zip(columns.fractions, fractions, strict=True))
         values[columns.agreement] = summary["agreement"]
+    return values | _model_values(columns, summary.get("consensus"))
+
+
+def _model_values(columns: TaskColumns, said: dict[str, Any] | None) -> dict[str, Any]:
+    """What the task's model says; empty where nobody did the task."""
+    if not columns.probabilities:
+        return {}
+    if said is None:
+        empty = (*columns.probabilities, columns.answer, columns.applies, columns.rank, columns.rank_error)
+        return {**dict.fromkeys(filter(None, empty)), **({columns.adjudicate: False} if columns.adjudicate else {})}
+    values: dict[str, Any] = dict(zip(columns.probabilities, said["p"], strict=True))
+    if columns.grade:
+        values |= {columns.grade: said["answer"], columns.expected_grade: said["expected_grade"]}
+        values |= {columns.rank: said["rank"], columns.rank_error: said["rank_error"]}
+        values[columns.adjudicate] = said["adjudicate"]
+    else:
+        values[columns.answer] = columns.task.answers[said["answer"]].key  # type: ignore[attr-defined]
+    if columns.applies:
+        values[columns.applies] = said["reach"]
     return values
 
 

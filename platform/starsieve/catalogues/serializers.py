@@ -10,7 +10,7 @@ from classify.models import SubjectProgress
 from classify.results import current_summary
 from starsieve.catalogues.access import may_have
 from starsieve.catalogues.models import Release
-from starsieve.catalogues.release_settings import FORMATS, METHODS
+from starsieve.catalogues.release_settings import DEFAULT_METHOD, FORMATS, METHODS
 from starsieve.projects.permissions import Action
 
 FREE_OBJECT = {"type": "object", "additionalProperties": True}
@@ -78,7 +78,7 @@ class ReleaseSerializer(serializers.ModelSerializer[Release]):
 
 
 class MakeReleaseSerializer(serializers.Serializer[dict[str, Any]]):
-    method = serializers.ChoiceField(choices=sorted(METHODS), default="fractions")
+    method = serializers.ChoiceField(choices=list(METHODS), default=DEFAULT_METHOD)
     formats = serializers.ListField(
         child=serializers.ChoiceField(choices=FORMATS), default=list(FORMATS), allow_empty=False, max_length=10
     )

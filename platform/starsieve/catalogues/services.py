@@ -15,7 +15,7 @@ from classify.results import current_summary
 from ml_worker.models import JobState
 from starsieve.accounts.models import User
 from starsieve.catalogues.columns import layout_of
-from starsieve.catalogues.freezing import freeze_subjects, read_watermark
+from starsieve.catalogues.freezing import freeze_gold, freeze_subjects, read_watermark
 from starsieve.catalogues.models import Release, SubjectDisagreement
 from starsieve.catalogues.release_settings import MOST_FITS_COLUMNS, ReleaseSettings, SettingsProblem
 from starsieve.projects.models import Workflow, WorkflowVersion
@@ -38,7 +38,8 @@ def make_release(
 
     Two transactions. The first reads the watermark (freezing.read_watermark: on PostgreSQL it holds a SHARE lock on
     the classifications while it looks). The second locks the Workflow row, so that numbers follow one another, and
-    writes the Release and one FrozenSubject per subject. Must not run inside a transaction of the caller's.
+    writes the Release and one FrozenSubject per subject, with its gold standard. Must not run inside a transaction of
+    the caller's.
     Raises SettingsProblem.
     """
     version = workflow.current
@@ -62,13 +63,14 @@ def make_release(
             created_by=user,
         )
         freeze_subjects(release)
+        freeze_gold(release)
         if build_in_background:
             transaction.on_commit(lambda: _enqueue(release.pk))
     return release
 
 
 def _check_width(version: WorkflowVersion, settings: ReleaseSettings) -> None:
-    layout = layout_of(version.parsed)
+    layout = layout_of(version.parsed, with_models=settings.method == "consensus")
     widest = max(len(layout.subjects), len(layout.clumps))
     if "fits" in settings.formats and widest > MOST_FITS_COLUMNS:
         raise SettingsProblem(

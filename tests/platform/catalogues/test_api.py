@@ -93,7 +93,7 @@ def test_a_release_is_made_listed_and_read(
     assert made.status_code == 201
     body = made.json()
     assert (body["number"], body["state"], body["files"]) == (1, "pending", [])
-    assert body["settings"] == {"method": "fractions", "formats": ["csv", "fits"], "include_classifications": False}
+    assert body["settings"] == {"method": "consensus", "formats": ["csv", "fits"], "include_classifications": False}
     assert [entry["id"] for entry in client.get(releases(workflow)).json()["results"]] == [body["id"]]
     assert client.get(f"/api/v1/releases/{body['id']}").json() == body
 

@@ -7,10 +7,9 @@ from starsieve.projects.definitions import parse_definition
 from tests.platform.catalogues.conftest import BOXES, GRADE
 
 
-def layout(tasks: dict[str, Any]) -> Any:
-    return layout_of(
-        parse_definition({"first": next(iter(tasks)), "tasks": tasks, "retirement": {"classification_count": 1}})
-    )
+def layout(tasks: dict[str, Any], *, with_models: bool = False) -> Any:
+    definition = {"first": next(iter(tasks)), "tasks": tasks, "retirement": {"classification_count": 1}}
+    return layout_of(parse_definition(definition), with_models=with_models)
 
 
 def names(columns: Any) -> list[str]:
@@ -53,3 +52,18 @@ def test_of_two_grade_tasks_each_has_its_name() -> None:
 
 def test_a_workflow_without_boxes_has_no_clump_table() -> None:
     assert layout(GRADE).clumps == ()
+
+
+def test_models_add_their_columns_after_the_counts_of_all_tasks() -> None:
+    tasks = {"T0": question("shape", "smooth", "disk", next="T1"), "T1": question("arms", "yes", "no", next="T2"),
+             "T2": {**GRADE["T0"], "name": "lens"}}  # fmt: skip
+    plain, full = names(layout(tasks).subjects), names(layout(tasks, with_models=True).subjects)
+    added = [name for name in full if name not in plain]
+    assert added[:4] == ["shape_smooth_probability", "shape_disk_probability", "shape_answer", "shape_applies"]
+    assert added[-3:] == ["grade_rank", "grade_rank_error", "grade_adjudicate"]
+    assert [name for name in full if name in plain] == plain
+
+
+def test_a_task_that_only_counts_adds_none() -> None:
+    tasks = {"T0": question("shape", "smooth", "disk", consensus={"method": "majority"})}
+    assert layout(tasks, with_models=True) == layout(tasks)

@@ -51,7 +51,7 @@ def test_formats_and_user_can_be_chosen(survey: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--method", "magic"], "method: unknown method 'magic'; known: fractions"),
+        (["--method", "magic"], "method: unknown method 'magic'; known: consensus, fractions"),
         (["--formats", "xls"], "formats: unknown format 'xls'"),
         (["--user", "nobody"], "no user 'nobody'"),
         (["--release", "7"], "no release 7"),

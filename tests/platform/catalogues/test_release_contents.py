@@ -1,5 +1,6 @@
 """What a release's files say, read back in every format."""
 
+import copy
 import csv
 import hashlib
 import io
@@ -121,12 +122,89 @@ def test_grades_have_a_distribution_a_consensus_and_a_mean(
     workflow = survey.workflow(GRADE, names=("one",), limit=9)
     for grade in ("A", "A", "B", "I"):
         survey.answer(workflow, "one", grade)
-    row = rows_of(make_release(workflow), "subjects", suffix)[0]
+    row = rows_of(make_release(workflow, method="fractions"), "subjects", suffix)[0]
     expected = {
         "grade_A_count": 2, "grade_A_fraction": 0.5, "grade_B_count": 1, "grade_I_count": 1, "grade_X_count": 0,
         "grade_n": 4, "grade_agreement": 0.5, "grade": "A", "expected_grade": 8 / 3, "retired": False,
     }  # fmt: skip
     assert {name: cast(row[name], value) for name, value in expected.items()} == expected
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_model_of_a_question_adds_its_probabilities(
+    survey: Any, make_release: Callable[..., Any], suffix: str
+) -> None:
+    from starsieve.catalogues.consensus.runs import run_consensus
+
+    workflow = survey.workflow(TREE, names=("one", "two", "unseen"), limit=9)
+    people = [survey.volunteer() for _ in range(3)]
+    for volunteer in people:
+        survey.answer(workflow, "one", 0, volunteer=volunteer)
+        survey.answer(workflow, "two", 1, [], volunteer=volunteer)
+    rows = rows_of(make_release(workflow), "subjects", suffix)
+    workflow.refresh_from_db()
+    run = run_consensus(workflow=workflow)
+    for row in rows[:2]:
+        said = run.subjects.get(subject__name=row["name"]).tasks["T0"]
+        found = [cast(row[f"shape_{key}_probability"], 0.0) for key in ("smooth", "features")]
+        assert found == pytest.approx(said["p"], abs=1e-9)
+    assert [row["shape_answer"] for row in rows] == ["smooth", "features", None]
+    assert rows[2]["shape_smooth_probability"] is None
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_model_of_grades_adds_probabilities_a_rank_and_who_should_be_talked_about(
+    survey: Any, make_release: Callable[..., Any], suffix: str
+) -> None:
+    workflow = survey.workflow(GRADE, names=("one", "unseen"), limit=9)
+    for grade in ("A", "A", "B", "A"):
+        survey.answer(workflow, "one", grade)
+    one, unseen = rows_of(make_release(workflow), "subjects", suffix)
+    assert sum(cast(one[f"grade_{grade}_probability"], 0.0) for grade in "ABCIX") == pytest.approx(1, abs=1e-5)
+    assert one["grade"] == "A"
+    assert cast(one["grade_A_fraction"], 0.0) == 0.75
+    assert cast(one["expected_grade"], 0.0) > 2
+    assert cast(one["grade_rank_error"], 0.0) > 0
+    assert cast(one["grade_adjudicate"], False) is False
+    assert (unseen["grade"], unseen["grade_A_probability"], unseen["grade_rank"]) == (None, None, None)
+
+
+def test_a_question_of_a_tree_says_whether_it_applies(survey: Any, make_release: Callable[..., Any]) -> None:
+    tasks = copy.deepcopy(TREE)
+    tasks["T1"] = {"type": "single", "name": "arms", "question": "Are there arms?",
+                   "answers": [{"key": "yes", "label": "Yes"}, {"key": "no", "label": "No"}]}  # fmt: skip
+    workflow = survey.workflow(tasks, names=("spiral", "smooth"), limit=9)
+    people = [survey.volunteer() for _ in range(4)]
+    for number, volunteer in enumerate(people):
+        survey.answer(workflow, "spiral", 1, 0, volunteer=volunteer)
+        survey.answer(workflow, "smooth", *((1, 1) if number == 0 else (0,)), volunteer=volunteer)
+    spiral, smooth = rows_of(make_release(workflow), "subjects", "parquet")
+    assert spiral["shape_applies"] == 1
+    assert spiral["arms_applies"] > smooth["arms_applies"]
+
+
+def test_gold_is_frozen_with_the_release_and_judges_its_models(
+    survey: Any, make_release: Callable[..., Any], file_bytes: Callable[..., dict[str, bytes]]
+) -> None:
+    from classify.models import GoldStandard
+    from starsieve.catalogues import services
+
+    names = tuple(f"g{i:02}" for i in range(24))
+    workflow = survey.workflow(TREE, names=names, limit=9)
+    people = [survey.volunteer() for _ in range(4)]
+    for number, name in enumerate(names):
+        for volunteer in people:
+            survey.answer(workflow, name, *((1, []) if number % 2 else (0,)), volunteer=volunteer)
+        GoldStandard.objects.create(
+            workflow=workflow, subject=survey.named(workflow, name), task="T0", value=number % 2, source="expert"
+        )
+    release = make_release(workflow)
+    before = file_bytes(release)
+    judgement = json.loads(before["provenance.json"])["consensus"]["T0"]["judgement"]
+    assert (judgement["n_gold"], judgement["figures"]["accuracy"][0]) == (24, 1.0)
+    GoldStandard.objects.all().delete()
+    services.rebuild(release=release)
+    assert file_bytes(release) == before
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -187,9 +265,11 @@ def test_the_provenance_names_everything_that_went_in(
     assert told["models"][0]["provenance"] == "simulated lenses"
     assert told["origin"]["real"] == 2
     assert "telescope" in told["origin"]["statement"]
-    assert told["settings"]["method"] == "fractions"
+    assert told["settings"]["method"] == "consensus"
+    assert told["consensus"]["T0"]["fit"]["n_votes"] == 4
+    assert told["consensus"]["T0"]["judgement"] is None
     assert len(told["inputs_sha256"]) == 64
-    assert set(told["software"]) == {"starsieve", "numpy", "pyarrow", "astropy"}
+    assert set(told["software"]) == {"starsieve", "numpy", "scipy", "pyarrow", "astropy"}
 
 
 def test_simulated_subjects_are_stated(survey: Any, make_release: Callable[..., Any]) -> None:

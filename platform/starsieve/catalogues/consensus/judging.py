@@ -7,7 +7,10 @@ import numpy as np
 
 from aggregation.diagnostics import Estimate, diagnose
 from aggregation.metrics import Reliability
+from starsieve.catalogues.consensus.gold import KnownAnswers
 from starsieve.catalogues.consensus.methods import FloatArray, Outcome
+from starsieve.catalogues.consensus.subjects import answer_labels
+from starsieve.projects.definitions import WorkflowDefinition
 
 #: Gold subjects below which a reliability curve says nothing.
 FEWEST_GOLD = 10
@@ -16,6 +19,19 @@ RESAMPLES = 400
 
 #: Subject id → codes of all answers that gold takes for right.
 Accepted = Mapping[int, frozenset[int]]
+
+
+def fits_and_judgements(
+    outcomes: Mapping[str, Outcome], definition: WorkflowDefinition, gold: KnownAnswers
+) -> dict[str, dict[str, Any]]:
+    """Task key → {"fit": how the fit went, "judgement": its worth by the gold standard, or None}."""
+    return {
+        key: {
+            "fit": outcome.facts,
+            "judgement": judge(outcome, gold.accepted.get(key, {}), answer_labels(definition.tasks[key])),
+        }
+        for key, outcome in outcomes.items()
+    }
 
 
 def judge(outcome: Outcome, accepted: Accepted, labels: Sequence[str]) -> dict[str, Any] | None:
@@ -75,6 +91,8 @@ def _curve(curve: Reliability) -> list[dict[str, Any]]:
     return [
         {
             "n": int(curve.n[i]),
+            "from": _number(curve.edges[i]),
+            "to": _number(curve.edges[i + 1]),
             "promised": _number(curve.confidence[i]),
             "delivered": _number(curve.accuracy[i]),
             "low": _number(curve.low[i]),

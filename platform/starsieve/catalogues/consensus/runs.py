@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import structlog
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
@@ -15,14 +14,15 @@ from classify.versions import counts_towards, definition_of
 from ml_worker.models import JobState
 from starsieve.accounts.models import User
 from starsieve.catalogues.consensus.gold import KnownAnswers, known_answers
-from starsieve.catalogues.consensus.judging import judge
-from starsieve.catalogues.consensus.methods import METHODS, Outcome, outcomes_of
+from starsieve.catalogues.consensus.judging import fits_and_judgements
+from starsieve.catalogues.consensus.methods import METHODS, outcomes_of
+from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.freezing import read_watermark
 from starsieve.catalogues.models import ConsensusRun, SubjectConsensus
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import Workflow, WorkflowVersion
-from starsieve.projects.task_types import GRADES, GradeTask, SingleTask, Task
+from starsieve.projects.task_types import Task
 
 logger = structlog.get_logger(__name__)
 
@@ -116,33 +116,6 @@ def modelled_tasks(definition: WorkflowDefinition) -> list[Task]:
     ]
 
 
-def answer_labels(task: Task) -> list[str]:
-    """Names of the columns of a task's posterior."""
-    if isinstance(task, GradeTask):
-        return list(GRADES)
-    assert isinstance(task, SingleTask)
-    return [answer.label for answer in task.answers]
-
-
-def subject_values(outcomes: dict[str, Outcome], definition: WorkflowDefinition) -> dict[int, dict[str, Any]]:
-    """Subject id → task key → what the model says, in plain numbers with six decimals."""
-    found: dict[int, dict[str, Any]] = {}
-    for key, outcome in outcomes.items():
-        task = definition.tasks[key]
-        columns = {"p": np.round(outcome.posterior, 6), "answer": outcome.answer, "n": outcome.n_votes}
-        if outcome.reach is not None:
-            columns["reach"] = np.round(outcome.reach, 6)
-        for name, column in (outcome.columns or {}).items():
-            columns[name] = np.round(column, 6) if column.dtype.kind == "f" else column
-        plain = {name: column.tolist() for name, column in columns.items()}
-        for row, subject_id in enumerate(outcome.subject_ids.tolist()):
-            values = {name: column[row] for name, column in plain.items()}
-            if isinstance(task, GradeTask):
-                values["answer"] = GRADES[values["answer"]]
-            found.setdefault(subject_id, {})[key] = values
-    return found
-
-
 def _open_run(workflow: Workflow, user: User | None) -> ConsensusRun:
     if workflow.current is None or not modelled_tasks(definition_of(workflow.current)):
         raise NothingToFit(f"{workflow}: no task has a method of consensus beyond counting votes.")
@@ -175,17 +148,11 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     read = _read_votes(run, definition, on_progress)
     outcomes = outcomes_of(definition, read.table, read.gold.exact)
     _beat(run)
-    tasks = {
-        key: {
-            "fit": outcome.facts,
-            "judgement": judge(outcome, read.gold.accepted.get(key, {}), answer_labels(definition.tasks[key])),
-        }
-        for key, outcome in outcomes.items()
-    }
-    values = subject_values(outcomes, definition)
+    tasks = fits_and_judgements(outcomes, definition, read.gold)
+    subjects = SubjectTable(outcomes, definition)
     _beat(run)
     with transaction.atomic():
-        rows = (SubjectConsensus(run=run, subject_id=subject_id, tasks=each) for subject_id, each in values.items())
+        rows = (SubjectConsensus(run=run, subject_id=pk, tasks=subjects.of(pk)) for pk in subjects.subject_ids.tolist())
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             SubjectConsensus.objects.bulk_create(batch)
         earlier = ConsensusRun.objects.filter(workflow_id=run.workflow_id, pk__lt=run.pk)

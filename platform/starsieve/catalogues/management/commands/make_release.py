@@ -16,7 +16,7 @@ from starsieve.catalogues import services
 from starsieve.catalogues.building import ReleaseChanged
 from starsieve.catalogues.files import release_folder
 from starsieve.catalogues.models import Release
-from starsieve.catalogues.release_settings import FORMATS, METHODS, ReleaseSettings, SettingsProblem
+from starsieve.catalogues.release_settings import DEFAULT_METHOD, FORMATS, METHODS, ReleaseSettings, SettingsProblem
 from starsieve.projects.models import Workflow
 
 METHOD_LIST = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
@@ -28,7 +28,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("workflow", type=int, help="the workflow's number, as in its address")
         parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the files; made if missing")
-        parser.add_argument("--method", default="fractions", help=f"how votes become consensus ({METHOD_LIST})")
+        parser.add_argument(
+            "--method", default=DEFAULT_METHOD, help=f"how votes become consensus ({METHOD_LIST}; default: %(default)s)"
+        )
         parser.add_argument("--formats", nargs="+", default=list(FORMATS), help=f"of {', '.join(FORMATS)}")
         parser.add_argument(
             "--include-classifications", action="store_true",
