@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 from scipy.special import ndtri
 
-from aggregation import _em
 from aggregation._ordinal_responses import (
     STRENGTHS,
     Crowd,
@@ -21,15 +18,17 @@ from aggregation._ordinal_responses import (
     fit_rows,
     level_probability,
 )
+from aggregation._ordinal_table import Table
 from aggregation._ordinal_trait import Trait, band_weights, fit_trait, normal_trait, refine, regrid
-from aggregation._votes import BoolArray, FloatArray, IntArray, Votes, count
+from aggregation._votes import FloatArray, count
 
-#: Subjects per block: a block's table of subjects x nodes stays in the processor's cache.
-_BLOCK = 4096
-#: A block of which this share of (grader, grade) cells is filled multiplies faster as a dense matrix.
-_DENSE = 0.1
 #: Sharpness of the gold standard: its line between two grades is this wide on the trait.
 _GOLD_WIDTH = 0.2
+#: Smoothing of the trait's distribution, in nodes: for a trait that is a matter of degree, and for one that is of
+#: several distinct kinds, if the votes bear them out.
+_BLURS = (1.0, 0.3)
+#: Steps after which the second must have brought this share of the log-likelihood that it needs, or is given up.
+_TRIAL, _PROMISING = 10, 0.1
 #: Share of subjects in the escape class before any is known.
 _PRIOR_ESCAPE = 0.1
 #: Votes that the crowd's rate of the escape grade is worth against a grader's own. Then, for subjects on the scale
@@ -37,32 +36,6 @@ _PRIOR_ESCAPE = 0.1
 _RATE_STRENGTH = 4.0
 _FIRST_RATES = (0.05, 0.6)
 _RATE_PRIOR = ((0.1, 10.0), (3.0, 5.0))
-
-
-class Table(NamedTuple):
-    """Checked votes in the form that the E-step multiplies.
-
-    `votes` holds those on the scale and those for the escape class (code `n_levels`). `blocks` are rows of the
-    count matrix subjects x (grader, level), the gold standard being one more grader.
-    """
-
-    votes: Votes
-    gold: IntArray
-    n_levels: int
-    escape: bool
-    blocks: tuple[sparse.csr_matrix | FloatArray, ...]
-    counted: BoolArray
-
-    @property
-    def n_graders(self) -> int:
-        return self.votes.n_volunteers
-
-    def rows(self) -> Iterator[tuple[slice, sparse.csr_matrix | FloatArray]]:
-        """Each block with the subjects that it holds."""
-        start = 0
-        for block in self.blocks:
-            yield slice(start, start + block.shape[0]), block
-            start += block.shape[0]
 
 
 class Start(NamedTuple):
@@ -88,6 +61,8 @@ class Model(NamedTuple):
         Lines between the true grades on the trait (n_levels - 1,).
     rows
         Correction of the probit.
+    blur
+        Smoothing of the trait's distribution, in nodes.
     rates
         P(grader j gives the escape grade | state), (n_graders, n_states); empty without an escape class.
     """
@@ -99,6 +74,7 @@ class Model(NamedTuple):
     slips: FloatArray
     thresholds: FloatArray
     rows: Rows | None
+    blur: float
     rates: FloatArray
     crowd_rates: FloatArray
 
@@ -112,6 +88,11 @@ class Model(NamedTuple):
         own = self.log_responses(band_weights(self.trait, self.thresholds))
         whole: FloatArray = np.concatenate([own, gold_response(self.thresholds, self.trait)[None]])
         return whole.reshape(-1, len(self.trait.nodes))
+
+    def log_rates(self) -> FloatArray:
+        """Log P(another grade, the escape grade | state), (2 n_graders, n_states): rows as columns of `escapes`."""
+        both = np.stack([np.log1p(-self.rates), np.log(self.rates)], axis=1)
+        return both.reshape(2 * len(self.rates), len(self.crowd_rates))
 
     def log_responses(self, bands: FloatArray) -> FloatArray:
         """Log P(grader says level | node), (n_graders, n_levels, n_nodes)."""
@@ -127,31 +108,6 @@ class Expected(NamedTuple):
     soft_trait: FloatArray
     error: float
     log_likelihood: float
-
-
-def sum_by(codes: IntArray, weight: FloatArray, n_codes: int) -> FloatArray:
-    """Sum of the weights of each code, (n_codes,); of no weights at all, zeros."""
-    return np.bincount(codes, weights=weight, minlength=n_codes).astype(np.float64, copy=False)
-
-
-def tabulate(votes: Votes, gold: IntArray, n_levels: int, escape: bool) -> Table:
-    """Lay the votes out in blocks of subjects."""
-    on_scale = votes.answer < n_levels
-    known = np.flatnonzero((gold >= 0) & (gold < n_levels))
-    row = np.concatenate([votes.subject[on_scale], known])
-    grader = np.concatenate([votes.volunteer[on_scale], np.full(len(known), votes.n_volunteers)])
-    column = grader * n_levels + np.concatenate([votes.answer[on_scale], gold[known]])
-    shape = (votes.n_subjects, (votes.n_volunteers + 1) * n_levels)
-    whole = sparse.coo_matrix((np.ones(len(row)), (row, column)), shape=shape).tocsr()
-    blocks = [whole[start : start + _BLOCK] for start in range(0, votes.n_subjects, _BLOCK)]
-    return Table(
-        votes,
-        gold,
-        n_levels,
-        escape,
-        tuple(block.toarray() if block.nnz > _DENSE * np.prod(block.shape) else block for block in blocks),
-        _em.counted_in_prior(votes, gold),
-    )
 
 
 def starting_model(table: Table) -> Model:
@@ -181,6 +137,7 @@ def starting_model(table: Table) -> Model:
         slips=slips,
         thresholds=thresholds,
         rows=None,
+        blur=_BLURS[0],
         rates=np.tile(rates, (table.n_graders, 1)),
         crowd_rates=rates,
     )
@@ -196,12 +153,9 @@ def gold_response(thresholds: FloatArray, trait: Trait) -> FloatArray:
 
 def state_evidence(table: Table, model: Model) -> FloatArray:
     """Log P(which votes are for the escape class | state), (n_subjects, n_states); gold rules one state out."""
-    votes = table.votes
     if not table.escape:
-        return np.zeros((votes.n_subjects, 1))
-    said = votes.answer == table.n_levels
-    log_rate = np.log(np.where(said[:, None], model.rates[votes.volunteer], 1.0 - model.rates[votes.volunteer]))
-    evidence = np.column_stack([sum_by(votes.subject, log_rate[:, state], votes.n_subjects) for state in (0, 1)])
+        return np.zeros((table.votes.n_subjects, 1))
+    evidence: FloatArray = table.escapes @ model.log_rates()
     evidence[(table.gold >= 0) & (table.gold < table.n_levels), 1] = -np.inf
     evidence[table.gold == table.n_levels, 0] = -np.inf
     return evidence
@@ -270,7 +224,7 @@ def maximisation(table: Table, model: Model, expected: Expected) -> Model:
     rows = fit_rows(soft, probit, model.trait.weight.sum(axis=0), bands, strength)
     rates, crowd_rates = _fit_rates(table, model, expected.posterior)
     fitted = model._replace(
-        trait=fit_trait(model.trait, expected.soft_trait, model.start.trait_mean, model.start.states),
+        trait=fit_trait(model.trait, expected.soft_trait, model.start.trait_mean, model.start.states, model.blur),
         coefficients=coefficients,
         crowd=crowd,
         thresholds=thresholds,
@@ -325,13 +279,11 @@ def _fit_rates(table: Table, model: Model, posterior: FloatArray) -> tuple[Float
     """Rate of the escape grade by grader and state, each shrunk to the crowd's rate."""
     if not table.escape:
         return model.rates, model.crowd_rates
-    votes = table.votes
-    escape = posterior[votes.subject, -1]
-    said = votes.answer == table.n_levels
+    escape = posterior[:, -1]
+    soft = (table.escapes.T @ np.column_stack([1.0 - escape, escape])).reshape(table.n_graders, 2, 2)
     rates, crowd_rates = np.empty_like(model.rates), np.empty(2)
-    for state, weight in enumerate((1.0 - escape, escape)):
-        given = sum_by(votes.volunteer, weight * said, table.n_graders)
-        seen = sum_by(votes.volunteer, weight, table.n_graders)
+    for state in (0, 1):
+        given, seen = soft[:, 1, state], soft[:, :, state].sum(axis=1)
         prior_given, prior_seen = _RATE_PRIOR[state]
         mean = (given.sum() + prior_given) / (seen.sum() + prior_seen)
         crowd_rates[state] = mean
@@ -349,10 +301,29 @@ class Fit(NamedTuple):
 
 
 def fit(table: Table, max_iterations: int, tolerance: float) -> Fit:
-    """Repeat M and E until the posterior stands still, on a grid fine enough for what is known of the subjects."""
+    """EM with a smooth distribution of the trait, then with a bare one; the better by Akaike's criterion.
+
+    Bare, each node is a parameter, so the log-likelihood must gain one for each.
+    """
     if max_iterations < 1:
         raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
-    model = starting_model(table)
+    smooth = _settle(table, starting_model(table), max_iterations, tolerance)
+    needed = len(smooth.model.trait.nodes)
+    bare = _settle(table, smooth.model._replace(blur=_BLURS[1]), min(_TRIAL, max_iterations), tolerance)
+    steps = smooth.n_iterations + bare.n_iterations
+    if _gain(bare, smooth) > _PROMISING * needed and not bare.converged and max_iterations > _TRIAL:
+        bare = _settle(table, bare.model, max_iterations - _TRIAL, tolerance)
+        steps += bare.n_iterations
+    better = bare if _gain(bare, smooth) > needed else smooth
+    return better._replace(n_iterations=steps)
+
+
+def _gain(after: Fit, before: Fit) -> float:
+    return after.expected.log_likelihood - before.expected.log_likelihood
+
+
+def _settle(table: Table, model: Model, max_iterations: int, tolerance: float) -> Fit:
+    """Repeat M and E until the posterior stands still, on a grid fine enough for what is known of the subjects."""
     expected = expectation(table, model)
     for n_iterations in range(1, max_iterations + 1):
         model = maximisation(table, model, expected)

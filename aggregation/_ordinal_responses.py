@@ -20,6 +20,8 @@ SLIP = 0.02
 _PRIOR_GRADERS = 1.0
 #: Variance of the slope and of the cut points between graders before any is known.
 _PRIOR_VARIANCE = (0.1, 0.2)
+#: Times that a step is halved before a grader stays as before, and the relative fall that is no fall.
+_HALVINGS, _ROUNDING = 6, 1e-12
 _SMALLEST_GAP = 1e-3  # between neighbouring cut points
 #: Votes that the fitted probit rows are worth against a grader's own counts; the data choose one.
 STRENGTHS = 2.0 ** np.arange(-1, 16)
@@ -59,24 +61,28 @@ def fit_coefficients(
     """
     precision = np.linalg.inv(crowd.covariance)
 
-    def objective(each: FloatArray) -> FloatArray:
+    def objective(each: FloatArray, votes: FloatArray, chance: FloatArray) -> FloatArray:
         off = each - crowd.mean
-        fit = np.einsum("jyq,jyq->j", soft, np.log(level_probability(each, nodes, slips)))
+        fit = np.einsum("jyq,jyq->j", votes, np.log(chance))
         penalised: FloatArray = fit - 0.5 * np.einsum("ja,ab,jb->j", off, precision, off)
         return penalised
 
-    gradient, information = _score(coefficients, soft, nodes, slips)
+    probability, gradient, information = _score(coefficients, soft, nodes, slips)
     gradient -= (coefficients - crowd.mean) @ precision
     information += precision
     step = np.linalg.solve(information, gradient[..., None])[..., 0]
-    now, size = objective(coefficients), np.ones((len(coefficients), 1))
-    for _ in range(6):
-        moved = _feasible(coefficients + size * step)
-        worse = objective(moved) < now
-        if not worse.any():
+    least = objective(coefficients, soft, probability)
+    least -= _ROUNDING * np.abs(least)
+    fitted = _feasible(coefficients + step)
+    worse = np.arange(len(fitted))
+    for halvings in range(_HALVINGS):
+        chance = level_probability(fitted[worse], nodes, slips)
+        worse = worse[objective(fitted[worse], soft[worse], chance) < least[worse]]
+        if not worse.size:
             break
-        size[worse] *= 0.5
-    return np.where(worse[:, None], coefficients, moved), np.linalg.inv(information).astype(np.float64, copy=False)
+        fitted[worse] = _feasible(coefficients[worse] + 0.5 ** (halvings + 1) * step[worse])
+    fitted[worse] = coefficients[worse]
+    return fitted, np.linalg.inv(information).astype(np.float64, copy=False)
 
 
 def _feasible(coefficients: FloatArray) -> FloatArray:
@@ -90,8 +96,8 @@ def _feasible(coefficients: FloatArray) -> FloatArray:
 
 def _score(
     coefficients: FloatArray, soft: FloatArray, nodes: FloatArray, slips: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Gradient (n_graders, L) and Fisher information (n_graders, L, L) of the votes."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Level probabilities, and gradient (n_graders, L) and Fisher information (n_graders, L, L) of the votes."""
     n_graders, n_levels = coefficients.shape
     probability = level_probability(coefficients, nodes, slips)
     argument = coefficients[:, :1, None] * nodes - coefficients[:, 1:, None]
@@ -108,7 +114,7 @@ def _score(
     wide = (n_graders, n_levels, n_levels * len(nodes))
     flat = slope.transpose(1, 0, 2, 3).reshape(wide)
     information = weighted.transpose(1, 0, 2, 3).reshape(wide) @ flat.transpose(0, 2, 1)
-    return gradient, information
+    return probability, gradient, information
 
 
 def fit_crowd(coefficients: FloatArray, covariances: FloatArray, before: Crowd) -> Crowd:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import xlogy
 
-from aggregation._ordinal_fit import Model, Table, block_posterior, node_error, state_evidence, sum_by
+from aggregation._ordinal_fit import Model, block_posterior, node_error, state_evidence
+from aggregation._ordinal_table import Table
 from aggregation._ordinal_trait import level_width, on_grade_scale
 from aggregation._votes import FloatArray
 
@@ -61,19 +62,13 @@ def _surprise_of_levels(log_response: FloatArray) -> tuple[FloatArray, FloatArra
 
 def _surprise_of_states(table: Table, model: Model) -> tuple[FloatArray, FloatArray]:
     """The same of giving the escape grade or not, by subject and state, (n_subjects, n_states)."""
-    votes = table.votes
     if not table.escape:
-        return np.zeros((votes.n_subjects, 1)), np.zeros((votes.n_subjects, 1))
-    rate = model.rates[votes.volunteer]
-    given = np.where((votes.answer == table.n_levels)[:, None], rate, 1.0 - rate)
-    log_odds = np.log(rate) - np.log1p(-rate)
+        return np.zeros((table.votes.n_subjects, 1)), np.zeros((table.votes.n_subjects, 1))
+    rate, log_rates = model.rates, model.log_rates().reshape(-1, 2, 2)
     entropy = -(xlogy(rate, rate) + xlogy(1.0 - rate, 1.0 - rate))
-    beyond, variance = -np.log(given) - entropy, rate * (1.0 - rate) * log_odds**2
-    by_subject = [
-        np.column_stack([sum_by(votes.subject, column, votes.n_subjects) for column in each.T])
-        for each in (beyond, variance)
-    ]
-    return by_subject[0], by_subject[1]
+    variance = rate * (1.0 - rate) * (log_rates[:, 1] - log_rates[:, 0]) ** 2
+    cells = (-log_rates - entropy[:, None]).reshape(-1, 2)
+    return table.escapes @ cells, table.escapes @ np.repeat(variance, 2, axis=0)
 
 
 def grader_traits(model: Model) -> tuple[FloatArray, FloatArray]:

@@ -61,14 +61,14 @@ def _normal(nodes: FloatArray, mean: float) -> FloatArray:
     return normalised
 
 
-def fit_trait(trait: Trait, soft: FloatArray, prior_mean: float, prior_states: FloatArray) -> Trait:
+def fit_trait(trait: Trait, soft: FloatArray, prior_mean: float, prior_states: FloatArray, blur: float) -> Trait:
     """Prior weights from the soft counts of subjects on each node and state, smoothed (Silverman et al. 1990).
 
-    Bare maximum likelihood would put the trait on a few points; each EM step therefore blurs the weights by one
-    node, and draws the nodes together so that mean and variance stay what the subjects said.
+    Bare maximum likelihood would put the trait on a few points; each EM step therefore blurs the weights by `blur`
+    nodes, and draws the nodes together so that mean and variance stay what the subjects said.
     """
     counts = soft + _PRIOR_SUBJECTS * prior_states[:, None] * _normal(trait.nodes, prior_mean)
-    kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-4, 5) / blur) ** 2)
     kernel /= kernel.sum()
     blurred = np.array([np.convolve(row, kernel, mode="same") for row in counts])
     # What the blur pushed off the grid goes back to its own state.

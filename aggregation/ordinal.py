@@ -11,15 +11,14 @@ from aggregation._em import clamp
 from aggregation._ordinal_fit import (
     Fit,
     Model,
-    Table,
     block_posterior,
     fit,
     grade_posterior,
     starting_model,
-    tabulate,
 )
 from aggregation._ordinal_responses import level_probability
 from aggregation._ordinal_summary import Summary, grader_traits, summarise
+from aggregation._ordinal_table import Table, tabulate
 from aggregation._ordinal_trait import band_weights
 from aggregation._votes import BoolArray, FloatArray, IntArray, check_gold, check_votes, count, modal_answer, ratio
 from aggregation.grades import LENS_LEVELS
@@ -70,7 +69,7 @@ class OrdinalGrades:
     log_likelihood
         Of all votes under the final parameters.
     n_iterations, converged
-        EM steps made, and whether the posterior had settled by then.
+        EM steps made in all, and whether the posterior had settled by then.
     """
 
     posterior: FloatArray
@@ -142,9 +141,11 @@ def ordinal_grades(
     the order, and never a number. **Adjudication** is needed where at least two have voted, no gold is known, and
     either no grade reaches P = `settled` or the votes are more surprising than `surprising` standard deviations.
 
-    EM with a quadrature over theta whose nodes are as close as the best-known subjects need, a penalised Fisher
-    scoring step for all graders at once, and a smoothed non-parametric distribution of theta. Time grows linearly
-    with the votes; memory beyond the input is the posterior and a table of graders x levels x nodes.
+    EM with a quadrature over theta whose nodes are as close as the best-known subjects need, and a penalised Fisher
+    scoring step for all graders at once. The distribution of theta is non-parametric: first smooth, for a trait that
+    is a matter of degree; then nearly bare, for subjects of several distinct kinds, which is kept if the likelihood
+    gains more than Akaike's one per node. Time grows linearly with the votes; memory beyond the input is the
+    posterior and a few tables of graders x levels x nodes.
 
     Parameters
     ----------
@@ -164,7 +165,8 @@ def ordinal_grades(
     settled, surprising
         Criteria of `needs_adjudication`.
     max_iterations, tolerance
-        Stop when a step changes the posterior by less than `tolerance`, in total variation averaged over subjects.
+        Each of the two runs of EM stops when a step changes the posterior by less than `tolerance`, in total variation
+        averaged over subjects, or after `max_iterations`.
 
     Returns
     -------
