@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import optimize
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from aggregation._votes import BoolArray, FloatArray
 
@@ -15,6 +16,38 @@ from aggregation._votes import BoolArray, FloatArray
 _SPREAD_TRUST = 2.0
 _SPREAD_BIAS = 2.0
 _FOLDS = 5
+#: Probabilities enter logarithms no smaller than this.
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the subjects that a machine learns its trust from: gold, or what the volunteers say.
+
+    Attributes
+    ----------
+    posterior
+        P(answer k | votes), float (n, K); gold is certain.
+    """
+
+    posterior: FloatArray
+
+    def take(self, rows: BoolArray) -> Known:
+        return Known(self.posterior[rows])
+
+    @cached_property
+    def log_prior(self) -> FloatArray:
+        """Log of how common each answer is, with one subject of each to start with, float (K,)."""
+        common = self.posterior.sum(axis=0) + 1.0
+        prior: FloatArray = np.log(common / common.sum())
+        return prior
+
+    @cached_property
+    def likelihood(self) -> FloatArray:
+        """P(votes | k) up to a factor per row, float (n, K): the posterior without the prior in it."""
+        table = self.posterior / np.exp(self.log_prior)
+        scaled: FloatArray = table / table.sum(axis=1, keepdims=True)
+        return scaled
 
 
 @dataclass(frozen=True)
@@ -30,34 +63,33 @@ class Trust:
         return evidence
 
     @classmethod
-    def fit(cls, x: FloatArray, known: FloatArray) -> Trust:
-        """Most probable trust (not negative) and bias, given P(answer) of each subject."""
-        prior = log_prior_of(known)
-        start = np.zeros(1 + x.shape[1])
+    def fit(cls, x: FloatArray, known: Known) -> Trust:
+        """Most probable trust (not negative) and bias: ``sum_i log sum_k P(k | x_i) P(votes_i | k)`` is largest.
+
+        Fitted to the posterior itself instead, a machine would be trusted the less the fewer votes there were: what
+        votes leave open would count as the machine's fault.
+        """
         spread = np.array([_SPREAD_TRUST] + [_SPREAD_BIAS] * x.shape[1])
 
         def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
-            logits = prior + parameters[0] * x + parameters[1:]
-            miss = softmax(logits, axis=1) - known
+            logits = known.log_prior + parameters[0] * x + parameters[1:]
+            predicted = softmax(logits, axis=1)
+            joint = predicted * known.likelihood
+            total = np.maximum(joint.sum(axis=1, keepdims=True), _TINY)
+            miss = predicted - joint / total
             gradient = np.concatenate([[(miss * x).sum()], miss.sum(axis=0)]) + parameters / spread**2
-            value = -(known * log_softmax(logits, axis=1)).sum() + 0.5 * ((parameters / spread) ** 2).sum()
-            return float(value), gradient
+            return float(-np.log(total).sum() + 0.5 * ((parameters / spread) ** 2).sum()), gradient
 
+        start = np.concatenate([[1.0], np.zeros(x.shape[1])])
         bounds = [(0.0, None)] + [(None, None)] * x.shape[1]
         best = optimize.minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
         return cls(float(best[0]), np.asarray(best[1:]))
 
 
-def log_prior_of(known: FloatArray) -> FloatArray:
-    """Log of how common each answer is among the known, with one subject of each to start with."""
-    common = known.sum(axis=0) + 1.0
-    prior: FloatArray = np.log(common / common.sum())
-    return prior
-
-
-def losses_of(evidence: FloatArray, known: FloatArray, log_prior: FloatArray) -> FloatArray:
-    """Log loss of each known subject, float (n,)."""
-    loss: FloatArray = -(known * log_softmax(log_prior + evidence, axis=1)).sum(axis=1)
+def losses_of(evidence: FloatArray, known: Known) -> FloatArray:
+    """``-log sum_k P(k | evidence) P(votes | k)`` of each subject, float (n,); of gold that is its log loss."""
+    predicted = softmax(known.log_prior + evidence, axis=1)
+    loss: FloatArray = -np.log(np.maximum((predicted * known.likelihood).sum(axis=1), _TINY))
     return loss
 
 
@@ -67,9 +99,9 @@ def is_better(loss: FloatArray, other: FloatArray) -> bool:
     return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 
 
-def folds_of(known: FloatArray, x: FloatArray, seed: int) -> list[BoolArray]:
+def folds_of(known: Known, x: FloatArray, seed: int) -> list[BoolArray]:
     """Subjects of each fold; ranked by answer and score first, so that the folds are alike."""
-    order = np.lexsort((*x.T[::-1], *known.T[::-1]))
+    order = np.lexsort((*x.T[::-1], *known.posterior.T[::-1]))
     rng = np.random.default_rng(seed)
     deals = rng.permuted(np.tile(np.arange(_FOLDS), (-(-len(x) // _FOLDS), 1)), axis=1).ravel()
     fold = np.empty(len(x), dtype=np.int64)

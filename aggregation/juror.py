@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from aggregation._trust import Trust, folds_of, is_better, log_prior_of, losses_of
+from aggregation._trust import Known, Trust, folds_of, is_better, losses_of
 from aggregation._votes import BoolArray, FloatArray, IntArray, check_gold, ratio
 
 #: Probabilities of a network enter logarithms no closer to 0 than this.
@@ -44,7 +44,8 @@ class MachineEvidence:
         Subjects that trust and bias were learnt from.
     log_loss_without, log_loss_with
         Of those subjects, out of fold: by the prior alone (by the best machine alone, if combined), and with the
-        evidence. NaN where nothing could be learnt.
+        evidence; with a posterior in place of gold, ``-log sum_k P(k | x_i) P(votes_i | k)`` up to a constant.
+        NaN where nothing could be learnt.
     reason
         Why the machine is trusted as it is, in words.
     """
@@ -159,9 +160,10 @@ def machine_evidence(
     ``log P(x_i | k) = trust (log p_ML,ik - log pi_ML,k) + bias_k``: what the network adds to the prior that it
     was trained with, tempered and shifted. Trust and bias are the maximum of the penalised likelihood of the known
     answers, ``P(k | x_i) ∝ pi_k P(x_i | k)`` with pi their frequencies (Platt 1999 and Guo et al. 2017, with the
-    prior taken out). If that predicts known answers, out of fold, no better than pi alone by more than one standard
-    error, the machine is not trusted and the evidence is 0. The rows of known subjects are made by a trust and a
-    bias learnt without them, so they tell what the machine is worth elsewhere.
+    prior taken out), or of the votes, ``sum_k P(k | x_i) P(votes_i | k)``. If that predicts them, out of fold, no
+    better than pi alone by more than one standard error, the machine is not trusted and the evidence is 0. The rows
+    of known subjects are made by a trust and a bias learnt without them, so they tell what the machine is worth
+    elsewhere.
 
     Parameters
     ----------
@@ -196,16 +198,15 @@ def machine_evidence(
     target = _targets(gold, posterior, p.shape)
     ratios = _log_ratios(p, speaks, base)
     learns = np.flatnonzero(speaks & ~np.isnan(target).any(axis=1))
-    known = target[learns]
-    reason = _too_little(known)
+    known = Known(target[learns])
+    reason = _too_little(known.posterior)
     if reason:
         return _no_say(p.shape, len(learns), reason)
     x = ratios[learns]
-    prior = log_prior_of(known)
     out_of_fold = np.empty_like(x)
     for held_out in folds_of(known, x, seed):
-        out_of_fold[held_out] = Trust.fit(x[~held_out], known[~held_out]).apply(x[held_out])
-    without, with_it = losses_of(np.zeros_like(x), known, prior), losses_of(out_of_fold, known, prior)
+        out_of_fold[held_out] = Trust.fit(x[~held_out], known.take(~held_out)).apply(x[held_out])
+    without, with_it = losses_of(np.zeros_like(x), known), losses_of(out_of_fold, known)
     if not is_better(with_it, without):
         return _no_say(p.shape, len(learns), "no better than knowing how common answers are", without, with_it)
     fitted = Trust.fit(x, known)
@@ -268,14 +269,13 @@ def combine_machines(
     n_speaking = np.sum([each.speaks & (each.trust > 0) for each in machines], axis=0)
     target = _targets(gold, posterior, shape)
     learns = np.flatnonzero((n_speaking > 0) & ~np.isnan(target).any(axis=1))
-    known = target[learns]
-    rho, reason = 1.0, _too_little(known)
+    known = Known(target[learns])
+    rho, reason = 1.0, _too_little(known.posterior)
     without, with_it = np.nan, np.nan
     if not reason:
         rho = _shared(total[learns], n_speaking[learns], known)
-        prior = log_prior_of(known)
-        without = min(float(losses_of(each.evidence[learns], known, prior).mean()) for each in machines)
-        with_it = float(losses_of(_share(total[learns], n_speaking[learns], rho), known, prior).mean())
+        without = min(float(losses_of(each.evidence[learns], known).mean()) for each in machines)
+        with_it = float(losses_of(_share(total[learns], n_speaking[learns], rho), known).mean())
         reason = f"correlation of the machines {rho:.2f}"
     left = 1.0 / (1.0 + rho * np.maximum(n_speaking - 1, 0))
     trust = float(left[n_speaking > 0].mean()) if n_speaking.any() else 0.0
@@ -284,12 +284,11 @@ def combine_machines(
     return MachineEvidence(evidence, n_speaking > 0, trust, bias, len(learns), without, with_it, reason)
 
 
-def _shared(total: FloatArray, n_speaking: IntArray, known: FloatArray) -> float:
+def _shared(total: FloatArray, n_speaking: IntArray, known: Known) -> float:
     """Correlation of machines that predicts known answers best."""
-    prior = log_prior_of(known)
 
     def loss(rho: float) -> float:
-        return float(losses_of(_share(total, n_speaking, rho), known, prior).sum())
+        return float(losses_of(_share(total, n_speaking, rho), known).sum())
 
     return float(optimize.minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3}).x)
 

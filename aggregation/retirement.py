@@ -218,7 +218,7 @@ def risk_limit(risk: npt.ArrayLike, mean_risk: float, *, ceiling: float, retired
     Returns
     -------
     float
-        `max_risk` for `retire`; -1 if not even the surest subject may retire.
+        `max_risk` for `retire`; 0 if not even the surest subject may retire.
 
     Examples
     --------
@@ -230,7 +230,7 @@ def risk_limit(risk: npt.ArrayLike, mean_risk: float, *, ceiling: float, retired
     open_risk = open_risk[open_risk <= ceiling]
     n = len(before) + np.arange(1, len(open_risk) + 1)
     kept = np.flatnonzero(before.sum() + np.cumsum(open_risk) <= mean_risk * n)
-    return float(open_risk[kept[-1]]) if kept.size else -1.0
+    return float(open_risk[kept[-1]]) if kept.size else 0.0
 
 
 @dataclass(frozen=True)
