@@ -29,6 +29,8 @@ from aggregation.commands._shared import (
 )
 from aggregation.tasks import DEFAULT_METHOD, METHODS, MODELS, TaskConfusion, aggregate_tasks
 
+_MODEL_NAMES = ", ".join(MODELS)
+
 
 def add(commands: Commands[Parser]) -> None:
     command = add_command(
@@ -45,13 +47,13 @@ def add(commands: Commands[Parser]) -> None:
         "--gold",
         type=Path,
         metavar="GOLD",
-        help="known answers (subject_id, answer[, task]) that dawid-skene and one-coin learn from",
+        help=f"known answers (subject_id, answer[, task]) that {_MODEL_NAMES} learn from",
     )
     command.add_argument(
         "--confusion",
         type=Path,
         metavar="FILE",
-        help="write P(volunteer says p_… | truth), for dawid-skene and one-coin",
+        help=f"write P(volunteer says p_… | truth), for {_MODEL_NAMES}",
     )
 
 

@@ -15,6 +15,7 @@ from classify.models import GoldStandard
 from classify.services import set_gold_standard
 from ml_worker.models import ModelVersion
 from starsieve.accounts.models import User
+from starsieve.catalogues.consensus.runs import refresh_consensus
 from starsieve.ops.demo import texts
 from starsieve.ops.demo.lenses import paint_onto
 from starsieve.ops.demo.people import make_people
@@ -37,6 +38,7 @@ from starsieve.projects.task_types import BoxesTask, GradeTask, Task
 
 Say = Callable[[str], None]
 MODEL_NAME = "lens-finder"
+SLUGS = [data["slug"] for data in (texts.GALAXY_ZOO, texts.LENS_GRADING, texts.CLUMP_SCOUT)]
 LENS_FRACTION = 0.25  # of the candidates
 # A training lens may be graded A, B or C: the simulator makes bright and faint ones.
 LENS_GRADES = ["A", "B", "C"]
@@ -81,6 +83,9 @@ def build_demo(size: Size, say: Say) -> None:
     if not ModelVersion.objects.filter(name=MODEL_NAME).exists():
         say("Training the demo's network on its simulated lenses …")
         call_command("train_model", MODEL_NAME, workflow=texts.LENS_GRADING["slug"], note=texts.MODEL_NOTE, verbosity=0)
+    say("Fitting the models of the volunteers …")
+    for workflow in Workflow.objects.filter(project__slug__in=SLUGS).select_related("current"):
+        refresh_consensus(workflow=workflow)
 
 
 def _project(template: str, about: texts.About, people: dict[str, User]) -> tuple[Project, Workflow]:
