@@ -113,6 +113,16 @@ def test_without_gold_the_volunteers_teach_the_trust(votes_and_truth):
     assert log_loss(joined.posterior, truth) < 0.9 * log_loss(alone.posterior, truth)
 
 
+def test_subjects_of_which_votes_say_nothing_teach_nothing(votes_and_truth):
+    votes, _, p = votes_and_truth
+    posterior = pooled_dawid_skene(*votes).posterior
+    said = machine_evidence(p, posterior=posterior, base=[0.7, 0.3])
+    nothing = np.tile(posterior.mean(axis=0), (1500, 1))
+    both = machine_evidence(np.tile(p, 2), posterior=np.vstack([posterior, nothing]), base=[0.7, 0.3])
+    assert both.trust == pytest.approx(said.trust, rel=0.01)
+    assert both.bias == pytest.approx(said.bias, abs=0.01)
+
+
 def test_a_subject_that_trained_the_machine_gets_no_evidence_and_teaches_none():
     truth, p = make_scores()
     trained_on = np.arange(2000) % 4 == 0
