@@ -323,7 +323,10 @@ def _gain(after: Fit, before: Fit) -> float:
 
 
 def _settle(table: Table, model: Model, max_iterations: int, tolerance: float) -> Fit:
-    """Repeat M and E until the posterior stands still, on a grid fine enough for what is known of the subjects."""
+    """Repeat M and E until the posterior stands still, on a grid fine enough for what is known of the subjects.
+
+    A bare distribution keeps its grid: it makes subjects look better known than any grid resolves.
+    """
     expected = expectation(table, model)
     for n_iterations in range(1, max_iterations + 1):
         model = maximisation(table, model, expected)
@@ -332,7 +335,7 @@ def _settle(table: Table, model: Model, max_iterations: int, tolerance: float) -
         if n_iterations == max_iterations:
             return Fit(model, expected, n_iterations, change <= tolerance)
         if change <= tolerance:
-            finer = refine(model.trait, expected.error)
+            finer = refine(model.trait, expected.error) if model.blur == _BLURS[0] else model.trait
             if finer is model.trait:
                 return Fit(model, expected, n_iterations, True)
             model = model._replace(trait=finer)

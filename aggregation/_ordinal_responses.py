@@ -20,6 +20,8 @@ SLIP = 0.02
 _PRIOR_GRADERS = 1.0
 #: Variance of the slope and of the cut points between graders before any is known.
 _PRIOR_VARIANCE = (0.1, 0.2)
+#: Graders whose step is made at once: their tables of levels x nodes stay in the processor's cache.
+_BLOCK = 128
 #: Times that a step is halved before a grader stays as before, and the relative fall that is no fall.
 _HALVINGS, _ROUNDING = 6, 1e-12
 _SMALLEST_GAP = 1e-3  # between neighbouring cut points
@@ -54,7 +56,16 @@ def level_probability(coefficients: FloatArray, nodes: FloatArray, slips: FloatA
 def fit_coefficients(
     coefficients: FloatArray, soft: FloatArray, nodes: FloatArray, slips: FloatArray, crowd: Crowd
 ) -> tuple[FloatArray, FloatArray]:
-    """One step of Fisher scoring for every grader at once; returns coefficients and their covariances.
+    """One step of Fisher scoring for every grader; returns coefficients and their covariances."""
+    blocks = [slice(start, start + _BLOCK) for start in range(0, max(len(coefficients), 1), _BLOCK)]
+    fitted = [_fit_block(coefficients[block], soft[block], nodes, slips, crowd) for block in blocks]
+    return np.concatenate([each for each, _ in fitted]), np.concatenate([each for _, each in fitted])
+
+
+def _fit_block(
+    coefficients: FloatArray, soft: FloatArray, nodes: FloatArray, slips: FloatArray, crowd: Crowd
+) -> tuple[FloatArray, FloatArray]:
+    """The step for some graders at once.
 
     Maximises ``sum_yq N_jyq log P_j(y | q) + log Normal(coefficients_j; crowd)``. A grader whose objective would
     fall takes half the step, a quarter, ...
