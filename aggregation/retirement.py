@@ -137,7 +137,7 @@ class RetirementRule:
         after = (p @ ahead.cost).reshape(len(p), -1, len(self._rows)).min(axis=2)
         at_end = np.add.reduceat(after, ahead.first, axis=1)
         best: FloatArray = ((risk[:, np.newaxis] - at_end) / ahead.n_votes).max(axis=1)
-        return best * vote_worth(n_votes, self.correlation)
+        return best * vote_worth(n_votes, self.correlation) if self.correlation else best
 
 
 def retire(

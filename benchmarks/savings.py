@@ -98,7 +98,8 @@ class Survey:
         if not self.n_votes.any():
             known = self.gold[~self.test]
             common = np.bincount(known, minlength=2) / len(known)
-            return np.asarray(softmax(np.zeros((len(self.truth), 2)) + evidence + np.log(common), axis=1))
+            said = np.zeros((len(self.truth), 2)) if evidence is None else evidence
+            return np.asarray(softmax(said + np.log(common), axis=1))
         subject, place = np.nonzero(self.said >= 0)
         votes = (subject, self.seen_by[subject, place], self.said[subject, place], 2, self.gold)
         sizes = {"n_subjects": len(self.truth), "n_volunteers": VOLUNTEERS}
