@@ -65,6 +65,7 @@ from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
     RunningTally,
     Tally,
+    beta_interval,
     last_votes,
     reach_probability,
     tally_from_counts,
@@ -138,6 +139,7 @@ __all__ = [
     "auc",
     "balanced_accuracy",
     "bayes_risk",
+    "beta_interval",
     "bootstrap_interval",
     "box_iou",
     "brier",

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from aggregation import (
     RunningTally,
+    beta_interval,
     last_votes,
     reach_probability,
     tally_from_counts,
@@ -87,6 +88,28 @@ def test_running_multiple_choice_equals_the_batch(choices):
     batch = tally_votes([0] * len(rows), rows, 4, n_subjects=1, n_voters=[len(choices)])
     for name in ("counts", "n_voters", "fractions", "answer", "entropy"):
         np.testing.assert_array_equal(getattr(state.tally(), name), getattr(batch, name))
+
+
+def test_beta_interval_equals_published_values():
+    # Brown, Cai & DasGupta 2001, section 4.1 and table 5: Jeffreys' 95 % interval.
+    low, high = beta_interval([0, 1, 5, 10], [10, 10, 10, 10])
+    np.testing.assert_allclose(low, [0.0, 0.011, 0.224, 0.783], atol=6e-4)
+    np.testing.assert_allclose(high, [0.217, 0.381, 0.776, 1.0], atol=6e-4)
+
+
+def test_beta_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    chance = rng.beta(2, 3, 20_000)
+    low, high = beta_interval(rng.binomial(20, chance), np.full(20_000, 20), 0.9, prior=(2, 3))
+    assert np.mean((low <= chance) & (chance <= high)) == pytest.approx(0.9, abs=0.01)
+
+
+def test_beta_interval_without_votes_knows_nothing_and_refuses_nonsense():
+    low, high = beta_interval([0], [0])
+    assert (low[0], high[0]) == (0.0, 1.0)
+    for count, level, prior in ((2, 0.9, (0.5, 0.5)), (1, 1.0, (0.5, 0.5)), (1, 0.9, (0, 1))):
+        with pytest.raises(ValueError, match="must"):
+            beta_interval(count, 1, level, prior)
 
 
 @settings(max_examples=60, deadline=None)
