@@ -219,9 +219,8 @@ def maximisation(table: Table, model: Model, expected: Expected) -> Model:
     slope, thresholds = consensus(coefficients, model.trait.spread, model.start.crowd)
     thresholds = _heed_gold(thresholds, model, crowd, expected.soft[-1])
     probit = level_probability(coefficients, nodes, model.slips)
-    strength = len(STRENGTHS) - 1 if model.rows is None else model.rows.strength
     bands = band_weights(model.trait, thresholds)
-    rows = fit_rows(soft, probit, model.trait.weight.sum(axis=0), bands, strength)
+    rows = fit_rows(soft, probit, model.trait.weight.sum(axis=0), bands, model.rows)
     rates, crowd_rates = _fit_rates(table, model, expected.posterior)
     fitted = model._replace(
         trait=fit_trait(model.trait, expected.soft_trait, model.start.trait_mean, model.start.states, model.blur),

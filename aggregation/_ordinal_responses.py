@@ -30,6 +30,7 @@ STRENGTHS = 2.0 ** np.arange(-1, 16)
 #: Soft counts of subjects that are not settled repeat what the model expects, which makes graders look more alike
 #: than they are. In simulated crowds with rows of known strength the likelihood chose four times the true one.
 _OVERSTATED = 4.0
+_MOST_TURNS = 3
 
 
 class Crowd(NamedTuple):
@@ -161,28 +162,39 @@ def consensus(coefficients: FloatArray, spread: float, prior: Crowd) -> tuple[fl
 
 
 class Rows(NamedTuple):
-    """Factor on the probit rows by true level, (n_graders, n_levels said, n_levels true), and its strength."""
+    """Factor on the probit rows by true level, (n_graders, n_levels said, n_levels true), and its strength.
+
+    `strength` is a place in `STRENGTHS`; `trend` is the direction in which it last moved, `turns` how often it turned.
+    """
 
     factor: FloatArray
     strength: int
+    trend: int
+    turns: int
 
 
-def fit_rows(soft: FloatArray, probit: FloatArray, trait: FloatArray, bands: FloatArray, strength: int) -> Rows:
+def fit_rows(soft: FloatArray, probit: FloatArray, trait: FloatArray, bands: FloatArray, before: Rows | None) -> Rows:
     """Let each grader's own counts bend the probit rows where the crowd is not purely ordinal.
 
     The row of grader j at true level k is ``(n_jk. + s m_jk.) / (n_jk + s)``: the votes, and s votes' worth of what
     the probit expects. s is one number for the crowd, moved one step along `STRENGTHS` towards the larger
     Dirichlet-multinomial likelihood (Minka 2000; a quarter of it), so that a crowd which follows the probit keeps it.
+    Rows and strength lean on each other and can chase one another for ever: after a few turns the strength stays.
     """
     said = soft @ bands
     expected = (probit * (soft.sum(axis=1)[:, None] + 1e-6 * trait)) @ bands
     seen = said.sum(axis=1, keepdims=True)
     mean = expected / np.maximum(expected.sum(axis=1, keepdims=True), 1e-300)
     mean = np.maximum(mean, 1e-12)
-    near = [place for place in (strength - 1, strength, strength + 1) if 0 <= place < len(STRENGTHS)]
-    strength = max(near, key=lambda place: _row_likelihood(said, seen, mean, _OVERSTATED * float(STRENGTHS[place])))
+    strength, trend, turns = (len(STRENGTHS) - 1, 0, 0) if before is None else before[1:]
+    if turns < _MOST_TURNS:
+        near = [place for place in (strength - 1, strength, strength + 1) if 0 <= place < len(STRENGTHS)]
+        best = max(near, key=lambda place: _row_likelihood(said, seen, mean, _OVERSTATED * float(STRENGTHS[place])))
+        move = best - strength
+        turns += move * trend < 0
+        strength, trend = best, move or trend
     votes = STRENGTHS[strength]
-    return Rows((said + votes * mean) / ((seen + votes) * mean), strength)
+    return Rows((said + votes * mean) / ((seen + votes) * mean), strength, trend, turns)
 
 
 def _row_likelihood(said: FloatArray, seen: FloatArray, mean: FloatArray, votes: float) -> float:
