@@ -49,7 +49,7 @@ class Shared:
     real, decoy
         Objects and decoys over the detectability bins.
     decoys
-        Decoys marked, and chances there were to mark one.
+        Decoys marked, subjects in which one would be marked, and decoys known as such; (3,).
     rates
         Subjects over `RATES`.
     scatter
@@ -98,8 +98,12 @@ def count_scene(
     pictures: Pictures,
     testimony: Testimony | None,
     n_grades: int,
+    gold_teaches: bool = False,
 ) -> Counts:
-    """Count what the belief implies; `pictures` are those of the scene's subjects."""
+    """Count what the belief implies; `pictures` are those of the scene's subjects.
+
+    With `gold_teaches` only gold subjects tell what decoys are like and how the detector answers.
+    """
     present, local = np.unique(viewers.volunteer, return_inverse=True)
     n = len(present)
     mark_by = np.searchsorted(present, scene.volunteer)
@@ -137,7 +141,7 @@ def count_scene(
         np.bincount(here, 2.0 * freedom, n_subjects),
     ]
     scatter = np.array([size_squares.sum(), 2.0 * freedom.sum()])
-    shared = _shared(scene, group, belief, scatter, testimony, n_grades)
+    shared = _shared(scene, group, belief, scatter, testimony, n_grades, gold_teaches)
     return Counts(present, columns.T, np.stack(by_subject, axis=1), shared)
 
 
@@ -180,26 +184,35 @@ def _residuals(
 
 
 def _shared(
-    scene: Scene, group: IntArray, belief: Belief, scatter: FloatArray, testimony: Testimony | None, n_grades: int
+    scene: Scene,
+    group: IntArray,
+    belief: Belief,
+    scatter: FloatArray,
+    testimony: Testimony | None,
+    n_grades: int,
+    gold_teaches: bool,
 ) -> Shared:
     groups, population = belief.groups, scene.population
     weight = belief.real + belief.decoy
     size = groups.sums[:, RU : RV + 1] / groups.sums[:, [R]] + population.size_mean
     place = scene.sums[:, PX : PY + 1] / scene.sums[:, [P]]
     centre = groups.sums[:, PX : PY + 1] / groups.sums[:, [P]]
-    marked = 1.0 - np.exp(scene.unseen) @ population.decoy
-    # Gold subjects are chosen, often for what is on them: they say nothing of how much there is to find.
-    free = np.ones(len(marked)) if testimony is None else (~testimony.is_gold).astype(float)
+    is_gold = np.zeros(len(scene.unseen)) if testimony is None else testimony.is_gold.astype(float)
+    teaches = is_gold if gold_teaches else np.ones(len(is_gold))
+    known_decoys = belief.decoy * is_gold[groups.subject]
+    decoys = belief.decoy_bins * teaches[groups.subject, np.newaxis]
+    chances = teaches * (1.0 - np.exp(scene.unseen) @ population.decoy)
     return Shared(
         real=belief.real_bins.sum(axis=0) + belief.missed_real.sum(axis=0),
-        decoy=belief.decoy_bins.sum(axis=0) + belief.missed_decoys.sum(axis=0),
-        decoys=np.array([(belief.decoy * free[groups.subject]).sum(), (marked * free).sum()]),
-        rates=(belief.rates * free[:, np.newaxis]).sum(axis=0),
+        decoy=decoys.sum(axis=0) + teaches @ belief.missed_decoys,
+        decoys=np.array([decoys.sum(), chances.sum(), known_decoys.sum()]),
+        # Gold subjects are chosen, often for what is on them: they say nothing of how much there is to find.
+        rates=((1.0 - is_gold)[:, np.newaxis] * belief.rates).sum(axis=0),
         scatter=scatter,
         sizes=np.array([weight.sum(), *(weight @ size), weight @ (size**2).sum(axis=1)]),
         objects=_moments(population.objects, centre, weight),
         strays=_moments(population.strays, place, belief.stray[group]),
-        answers=_answers(belief, testimony, n_grades),
+        answers=_answers(belief, testimony, n_grades, teaches),
         log_likelihood=belief.log_likelihood,
     )
 
@@ -212,11 +225,12 @@ def _moments(field: Field, place: FloatArray, weight: FloatArray) -> FloatArray:
     return np.array([weight.sum(), *sums])
 
 
-def _answers(belief: Belief, testimony: Testimony | None, n_grades: int) -> FloatArray:
+def _answers(belief: Belief, testimony: Testimony | None, n_grades: int, teaches: FloatArray) -> FloatArray:
     counts = np.zeros((3, 1 + n_grades))
     if testimony is None:
         return counts
     heard = np.flatnonzero(testimony.grade >= 0)
+    weight = teaches[belief.groups.subject[heard]]
     for row, probability in enumerate((belief.real, belief.decoy, belief.stray)):
-        counts[row] = np.bincount(testimony.grade[heard], probability[heard], 1 + n_grades)
+        counts[row] = np.bincount(testimony.grade[heard], weight * probability[heard], 1 + n_grades)
     return counts

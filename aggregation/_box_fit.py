@@ -13,8 +13,8 @@ from aggregation._box_counts import N_COLUMNS, Counts, Shared, Viewers, count_sc
 from aggregation._box_jurors import BoxList, Detector, boxes_of, hear, n_grades
 from aggregation._box_learning import Priors, learn_pictures, learn_population, learn_skills
 from aggregation._box_model import DETECTABILITY, Pictures, Population, Scene, Skills, mark_sums
-from aggregation._box_partition import agree_in_place, near_pairs, segment_sums
-from aggregation._box_search import improve
+from aggregation._box_partition import segment_sums
+from aggregation._box_search import best_partition
 from aggregation._box_start import start_population, start_priors
 from aggregation._box_table import Frame, MarkTable
 from aggregation._votes import FloatArray, IntArray
@@ -23,6 +23,7 @@ Progress = Callable[[int, int], None]
 
 _ROUNDS = 12
 _SEARCH_ROUNDS = (0, 4, 8, 11)  # the partition settles sooner than the parameters
+_GOLD_ROUNDS = 5  # in the first ones gold subjects alone tell what decoys are like
 _FIXED_ROUNDS, _FIXED_SEARCH_ROUNDS = 3, (0, 2)  # with known parameters only the pictures are new
 _CHUNK_ROWS = 30_000
 
@@ -140,10 +141,21 @@ def fit(
         model = _first_model(table, parts, start, jury)
     skills = model.skills_of(table.volunteer_code)
     learning = rounds == _ROUNDS
+    # Else decoys that most people take for objects would have been learnt as objects before gold can tell.
+    gold_first = jury.gold is not None and bool(jury.gold.looked.any())
     pictures = Pictures(np.ones(table.n_subjects), np.ones(table.n_subjects))
     groups: list[IntArray | None] = [None] * len(parts)
     for turn in range(rounds):
-        state = _State(table, jury, model, skills, pictures, turn in searches, turn == rounds - 1)
+        state = _State(
+            table,
+            jury,
+            model,
+            skills,
+            pictures,
+            turn in searches,
+            turn == rounds - 1,
+            gold_first and turn < _GOLD_ROUNDS,
+        )
         sums = np.zeros((table.n_volunteers, N_COLUMNS))
         by_subject = np.zeros((table.n_subjects, 4))
         shared: Shared | None = None
@@ -181,6 +193,7 @@ class _State:
     pictures: Pictures
     search: bool
     last: bool
+    gold_teaches: bool
 
 
 def _first_model(table: MarkTable, parts: list[Part], start: Population, jury: Jury) -> BoxModel:
@@ -221,8 +234,7 @@ def _step(
     pictures = Pictures(state.pictures.clutter[part.subjects], state.pictures.blur[part.subjects])
     scene = _scene(state, terms, part, viewers, pictures)
     if state.search or group is None:
-        pairs = near_pairs(scene)
-        group = improve(scene, pairs, agree_in_place(scene, pairs) if group is None else group.astype(np.int64))
+        group = best_partition(scene, None if group is None else group.astype(np.int64))
     testimony, belief = None, None
     if state.jury.gold is not None or state.jury.found is not None:
         belief = believe(scene, group)
@@ -230,7 +242,7 @@ def _step(
         testimony = hear(belief.groups, boxes, first, n_subjects, state.jury.gold, state.jury.found, model.detector)
     belief = believe(scene, group, testimony)
     grades = model.detector.answers.shape[1] - 1
-    counts = count_scene(scene, viewers, group, belief, state.skills, pictures, testimony, grades)
+    counts = count_scene(scene, viewers, group, belief, state.skills, pictures, testimony, grades, state.gold_teaches)
     return Outcome(part, group.astype(np.int32), belief, scene), counts
 
 

@@ -112,7 +112,8 @@ def learn_population(
 ) -> tuple[Population, Priors]:
     """What all subjects share; fields shrink to those of the `start`."""
     real = _detectability_prior(counts.real, priors.real, REAL_BETA, REAL_PSEUDO)
-    decoy = _detectability_prior(counts.decoy, priors.decoy, DECOY_BETA, DECOY_PSEUDO)
+    # Marks alone hardly tell decoys from faint objects, so the belief is strong; known decoys replace it.
+    decoy = _detectability_prior(counts.decoy, priors.decoy, DECOY_BETA, DECOY_PSEUDO / (1.0 + counts.decoys[2]))
     rates = counts.rates + _RATE_PSEUDO * start.rate_weights * len(start.rate_weights)
     squares, freedom = counts.scatter
     n, sizes = counts.sizes[0], counts.sizes[1:]

@@ -21,14 +21,14 @@ _APART = 20.0  # largest χ² (4 degrees of freedom) of two marks that may mean 
 
 
 class Pairs(NamedTuple):
-    """Marks near each other on one subject, i < j."""
+    """Marks of different volunteers near each other on one subject, i < j."""
 
     i: IntArray
     j: IntArray
 
 
 def near_pairs(scene: Scene) -> Pairs:
-    """Pairs of marks whose distance their scatter can explain."""
+    """Pairs of marks by different volunteers whose distance their scatter can explain."""
     place = scene.sums[:, PX : PY + 1] / scene.sums[:, [P]]
     variance = 1.0 / scene.sums[:, P]
     if not len(place):
@@ -37,6 +37,8 @@ def near_pairs(scene: Scene) -> Pairs:
     np.maximum.at(widest, scene.subject, variance)
     reach = np.sqrt(_APART * (variance + widest[scene.subject]))
     i, j = window_pairs(scene.subject, place[:, 0], reach)
+    different = scene.volunteer[i] != scene.volunteer[j]
+    i, j = i[different], j[different]
     distance = ((place[i] - place[j]) ** 2).sum(axis=1) / (variance[i] + variance[j])
     near = distance < _APART
     i, j, distance = i[near], j[near], distance[near]
@@ -83,7 +85,7 @@ def agree_in_place(scene: Scene, pairs: Pairs) -> IntArray:
     group = np.arange(n)
     sums = scene.sums.copy()
     a, b = pairs.i, pairs.j
-    barred = scene.volunteer[a] == scene.volunteer[b]
+    barred = np.zeros(len(a), dtype=bool)
     turn = 0
     while len(a):
         alone = place_evidence(sums, scene.population)
@@ -175,3 +177,9 @@ def _merged_pairs(a: IntArray, b: IntArray, barred: BoolArray, n: int) -> tuple[
 def compact(group: IntArray) -> IntArray:
     compact: IntArray = np.unique(group, return_inverse=True)[1]
     return compact
+
+
+def distinct(keys: IntArray) -> IntArray:
+    """Distinct keys in order. Sorting beats the hashing of `numpy.unique` where most keys occur once."""
+    ordered = np.sort(keys)
+    return ordered[np.r_[True, ordered[1:] != ordered[:-1]]] if len(ordered) else ordered

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aggregation._box_exact import solve_small
 from aggregation._box_model import PX, PY, RU, RV, P, R, Scene, group_value, place_evidence
-from aggregation._box_partition import Pairs, best_of_both, compact, segment_sums
+from aggregation._box_partition import Pairs, agree_in_place, best_of_both, compact, distinct, near_pairs, segment_sums
 from aggregation._votes import BoolArray, FloatArray, IntArray
 
 _GAIN = 1e-7  # what rounding alone can make of nothing
@@ -38,6 +39,19 @@ def collect(scene: Scene, group: IntArray) -> Groups:
     subject[group] = scene.subject
     size = np.bincount(group, minlength=n)
     return Groups(sums, seen, subject, size, group_value(sums, seen, subject, scene))
+
+
+def best_partition(scene: Scene, group: IntArray | None = None) -> IntArray:
+    """Group of each mark, exact for components of a few marks, else from a search that begins at `group` if given."""
+    pairs = near_pairs(scene)
+    if group is None:
+        group = agree_in_place(scene, pairs)
+    group, settled = solve_small(scene, pairs, group)
+    rows = np.flatnonzero(~settled)
+    if len(rows):
+        part, near, local = _part(scene, pairs, compact(group), rows)
+        group[rows] = improve(part, near, local) + group.max() + 1
+    return compact(group)
 
 
 def improve(scene: Scene, pairs: Pairs, group: IntArray) -> IntArray:
@@ -105,9 +119,12 @@ def _single_moves(
     n_marks = len(group)
     mark = np.concatenate([pairs.i, pairs.j])
     into = np.concatenate([group[pairs.j], group[pairs.i]])
-    key = np.unique((mark * groups.n + into)[group[mark] != into])
+    key = distinct((mark * groups.n + into)[group[mark] != into])
     mark, into = key // groups.n, key % groups.n
     other = _mark_of_volunteer(scene, group, into, scene.volunteer[mark])
+    # Two lone marks of one volunteer have nothing to exchange.
+    real = (other < 0) | (groups.size[into] + groups.size[group[mark]] > 2)
+    mark, into, other = mark[real], into[real], other[real]
     without = np.zeros(n_marks)
     shared = np.flatnonzero(groups.size[group] > 1)
     without[shared] = _value(scene, groups, group[shared], minus=shared)
@@ -155,7 +172,7 @@ def _unite_groups(scene: Scene, pairs: Pairs, group: IntArray, changed: BoolArra
     """Unite two groups of one place; of two marks of a volunteer the farther one is left over."""
     groups = collect(scene, group)
     a, b = group[pairs.i], group[pairs.j]
-    key = np.unique((np.minimum(a, b) * groups.n + np.maximum(a, b))[a != b])
+    key = distinct((np.minimum(a, b) * groups.n + np.maximum(a, b))[a != b])
     a, b = key // groups.n, key % groups.n
     place = place_evidence(groups.sums, scene.population)
     near = place_evidence(groups.sums[a] + groups.sums[b], scene.population) > place[a] + place[b] - 40.0

@@ -74,6 +74,7 @@ class RunningBoxes:
     def __init__(self, model: BoxModel | None = None, **settings: Any) -> None:
         self._model = model
         self._settings = Settings(**settings)
+        self._n_labels = 1
         self._drawings: dict[int, _Drawings] = {}
         self._known: dict[int, SubjectBoxes] = {}
         self._swept: ConsensusBoxes | None = None
@@ -98,6 +99,7 @@ class RunningBoxes:
         if subject in self._rows and subject not in self._shares:
             # What the last sweep took from this subject is worked out when it is needed.
             self._before.setdefault(int(subject), dict(here))
+        self._n_labels = max(self._n_labels, int(labels.max(initial=0)) + 1)
         here[int(volunteer)] = tuple(zip(map(tuple, drawn.tolist()), labels.tolist(), strict=True))
         self._known.pop(int(subject), None)
 
@@ -120,7 +122,7 @@ class RunningBoxes:
             start = len(rows)
             rows += _rows(subject, drawings)
             self._rows[subject] = slice(start, len(rows))
-        solution = _solve(rows, None, self._settings)
+        solution = _solve(rows, None, self._settings, self._n_labels)
         result = solution.result
         self._swept, self._model = result, result.model
         self._totals = dict(zip(solution.table.volunteer_code.tolist(), solution.fit.counts, strict=True))
@@ -153,7 +155,7 @@ class RunningBoxes:
     def _solve_one(self, subject: int, drawings: _Drawings) -> tuple[SubjectBoxes, _Share]:
         gold, found = (_part(given, subject) for given in (self._settings.gold, self._settings.detections))
         settings = replace(self._settings, gold=gold, detections=found)
-        solution = _solve(_rows(0, drawings), self._model, settings)
+        solution = _solve(_rows(0, drawings), self._model, settings, self._n_labels)
         return _one(solution.result, 0, slice(None)), _Share(solution.table.volunteer_code, solution.fit.counts)
 
     def _count(self, share: _Share, sign: float) -> None:
@@ -201,7 +203,9 @@ def _part(given: tuple[npt.ArrayLike, ...] | None, subject: int) -> tuple[npt.Ar
     return np.zeros(int(here.sum()), dtype=np.int64), *(column[here] for column in columns[1:])
 
 
-def _solve(rows: list[tuple[int, int, tuple[float, ...], int]], model: BoxModel | None, settings: Settings) -> Solution:
+def _solve(
+    rows: list[tuple[int, int, tuple[float, ...], int]], model: BoxModel | None, settings: Settings, n_labels: int
+) -> Solution:
     subject, volunteer, boxes, label = zip(*rows, strict=True) if rows else ((), (), (), ())
     checked = check_rows(
         np.array(subject, dtype=np.int64),
@@ -210,7 +214,7 @@ def _solve(rows: list[tuple[int, int, tuple[float, ...], int]], model: BoxModel 
         np.array(label, dtype=np.int64),
         max(subject, default=-1) + 1,
         max(volunteer, default=-1) + 1,
-        None,
+        n_labels,
     )
     return solve(checked, settings, model)
 
