@@ -11,7 +11,7 @@ from aggregation._question import Question, Skills, held_out_cells, row_max, row
 from aggregation._votes import BoolArray, FloatArray, IntArray
 
 #: Correlations to choose from. Volunteers are never taken for quite independent: they all saw the same picture.
-CORRELATIONS = (0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55)
+CORRELATIONS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55)
 #: Votes that the estimate reads at most (about).
 SAMPLE = 60_000
 

@@ -104,7 +104,7 @@ def pooled_dawid_skene(
     3. *Votes that taught the skill they are weighed by.* In the last step each vote is weighed with its own
        subject left out of the volunteer's confusion matrix.
     4. *Votes that resemble each other.* Log-likelihoods of n votes are divided by the design effect
-       ``1 + rho (n - 1)``; rho (0.03 at least) is the one with which votes, each hidden in turn, are predicted
+       ``1 + rho (n - 1)``; rho (0.01 at least) is the one with which votes, each hidden in turn, are predicted
        best by the others on the subject. One subject in a hundred is taken to mislead everybody
        (`MISLEADING`).
 

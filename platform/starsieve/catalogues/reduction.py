@@ -115,7 +115,7 @@ def fit_models(release: Release) -> FittedModels:
                 if counts_towards(row.version, current):
                     table.add(row.subject_id, row.volunteer_id, row.annotations)
     known = known_answers(definition, gold)
-    outcomes = outcomes_of(definition, table, known.exact)
+    outcomes = outcomes_of(definition, table, known)
     return FittedModels(SubjectTable(outcomes, definition), fits_and_judgements(outcomes, definition, known))
 
 

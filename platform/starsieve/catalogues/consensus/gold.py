@@ -1,17 +1,23 @@
-"""The gold standard of a workflow as codes of answers."""
+"""The gold standard of a workflow as codes of answers, and as boxes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from starsieve.catalogues.consensus.votes import answer_code
 from starsieve.projects.definitions import WorkflowDefinition
+from starsieve.projects.task_types import BoxesTask
 
 
 class KnownAnswers(NamedTuple):
-    """Task key → subject id → what gold takes for right: all accepted codes, and the one code where there is one."""
+    """Task key → subject id → what gold takes for right.
+
+    `accepted` has all accepted codes, `exact` the one code where there is one, `boxes` the true boxes of a task in
+    which boxes are drawn.
+    """
 
     accepted: dict[str, dict[int, frozenset[int]]]
     exact: dict[str, dict[int, int]]
+    boxes: dict[str, dict[int, list[dict[str, float]]]]
 
 
 def known_answers(definition: WorkflowDefinition, gold: Iterable[tuple[int, str, Any]]) -> KnownAnswers:
@@ -22,14 +28,18 @@ def known_answers(definition: WorkflowDefinition, gold: Iterable[tuple[int, str,
     """
     accepted: dict[str, dict[int, frozenset[int]]] = {}
     exact: dict[str, dict[int, int]] = {}
+    boxes: dict[str, dict[int, list[dict[str, float]]]] = {}
     for subject_id, key, value in gold:
+        if isinstance(definition.tasks.get(key), BoxesTask):
+            boxes.setdefault(key, {})[subject_id] = value
+            continue
         codes = _codes(definition, key, value)
         if not codes:
             continue
         accepted.setdefault(key, {})[subject_id] = codes
         if len(codes) == 1:
             exact.setdefault(key, {})[subject_id] = next(iter(codes))
-    return KnownAnswers(accepted, exact)
+    return KnownAnswers(accepted, exact, boxes)
 
 
 def gold_by_subject(rows: Iterable[tuple[int, str, Any]]) -> Mapping[int, dict[str, Any]]:

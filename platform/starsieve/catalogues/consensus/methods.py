@@ -4,6 +4,7 @@ projects/task_types/consensus.py.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,21 @@ from aggregation.ordinal import ordinal_grades
 from aggregation.pooled import pooled_dawid_skene
 from aggregation.tree import pooled_tree
 from aggregation.weighted import weighted_votes
+from starsieve.catalogues.consensus.boxes import BoxOutcome, fit_boxes
+from starsieve.catalogues.consensus.gold import KnownAnswers
 from starsieve.catalogues.consensus.tree import TaskTree, tree_of
 from starsieve.catalogues.consensus.votes import IntArray, TaskVotes, VoteTable
 from starsieve.projects.definitions import WorkflowDefinition
-from starsieve.projects.task_types import GRADES, GradeTask, SingleTask, Task
+from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, SingleTask, Task
 
 FloatArray = npt.NDArray[np.float64]
 #: Known answers: task key → subject id → answer code.
 Gold = Mapping[str, Mapping[int, int]]
+
+#: The method of boxes that is more than counting.
+BOXES_METHOD = "skills"
+#: What is stored and published has this many decimals: it must not hang on the last bits of a sum.
+DECIMALS = 6
 
 #: Columns of `ordinal_grades` in the order of GRADES.
 _GRADE_COLUMNS = [(*LENS_LEVELS, LENS_ESCAPE).index(grade) for grade in GRADES]
@@ -52,19 +60,44 @@ class Outcome:
         best: IntArray = self.posterior.argmax(axis=1)
         return best
 
+    def said_of(self, row: int) -> dict[str, Any]:
+        """What is said of one subject, in plain numbers; "answer" is still a code."""
+        return {name: column[row].tolist() for name, column in self._rounded.items()}
 
-def outcomes_of(definition: WorkflowDefinition, table: VoteTable, gold: Gold) -> dict[str, Outcome]:
+    @cached_property
+    def _rounded(self) -> dict[str, npt.NDArray[Any]]:
+        columns: dict[str, npt.NDArray[Any]] = {"n": self.n_votes, "p": self.posterior, "answer": self.answer}
+        if self.reach is not None:
+            columns["reach"] = self.reach
+        columns |= self.columns or {}
+        return {
+            name: np.round(column, DECIMALS) if column.dtype.kind == "f" else column for name, column in columns.items()
+        }
+
+
+def is_modelled(task: Task) -> bool:
+    """Whether the task's method is more than counting."""
+    return task.consensus is not None and task.consensus.method in {*METHODS, BOXES_METHOD}
+
+
+def outcomes_of(
+    definition: WorkflowDefinition, table: VoteTable, known: KnownAnswers
+) -> dict[str, Outcome | BoxOutcome]:
     """Consensus of every task that has votes and a method beyond counting, in the order of the workflow."""
-    found: dict[str, Outcome] = {}
+    found: dict[str, Outcome | BoxOutcome] = {}
     tree = tree_of(definition)
     if tree is not None:
-        found |= _pooled_tree(tree, table, gold)
+        found |= _pooled_tree(tree, table, known.exact)
     for key, task in definition.tasks.items():
-        method = METHODS.get(task.consensus.method) if task.consensus else None
-        if method is not None and key not in found:
-            votes = table.of(key)
-            if votes.subject_ids.size:
-                found[key] = method(task, votes, _known(votes.subject_ids, gold.get(key)))
+        votes = table.of(key) if is_modelled(task) and key not in found else None
+        if votes is None or not votes.subject_ids.size:
+            continue
+        if isinstance(task, BoxesTask):
+            found[key] = fit_boxes(task, table.marks_of(key), known.boxes.get(key, {}))
+        else:
+            assert task.consensus is not None
+            fit = METHODS[task.consensus.method]
+            found[key] = fit(task, votes, _known(votes.subject_ids, known.exact.get(key)))
     return {key: found[key] for key in definition.tasks if key in found}
 
 
@@ -85,7 +118,7 @@ def _pooled(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
     return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, fit.held_out, facts)
 
 
-def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outcome]:
+def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outcome | BoxOutcome]:
     """All questions of a decision tree at once; each outcome has the subjects that were asked."""
     votes = [table.of(key) for key in tree.tasks]
     subject_ids = np.unique(np.concatenate([each.subject_ids for each in votes]))
@@ -103,7 +136,7 @@ def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outc
         np.stack([unknown if each is None else each for each in known], axis=1),
         n_subjects=len(subject_ids),
     )
-    outcomes = {}
+    outcomes: dict[str, Outcome | BoxOutcome] = {}
     for place, (key, each) in enumerate(zip(tree.tasks, votes, strict=True)):
         asked = np.flatnonzero(fit.n_votes[:, place] > 0)
         if not asked.size:
@@ -186,7 +219,7 @@ def _ordinal(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
     )
 
 
-#: By the names of projects/task_types/consensus.py; those that only count are absent.
+#: By the names of projects/task_types/consensus.py, for tasks with answers; those that only count are absent.
 METHODS: dict[str, Callable[[Task, TaskVotes, IntArray | None], Outcome]] = {
     "pooled": _pooled,
     "dawid-skene": _confusion(dawid_skene),
@@ -223,6 +256,6 @@ def _calibration(fitted: CalibrationMap | None) -> dict[str, Any]:
 
 
 def _plain(numbers: FloatArray) -> list[Any]:
-    """Nested lists with six decimals: what is stored and published must not hang on the last bits."""
-    rounded: list[Any] = np.round(numbers, 6).tolist()
+    """Nested lists of rounded numbers."""
+    rounded: list[Any] = np.round(numbers, DECIMALS).tolist()
     return rounded

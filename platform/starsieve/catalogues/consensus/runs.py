@@ -15,7 +15,7 @@ from ml_worker.models import JobState
 from starsieve.accounts.models import User
 from starsieve.catalogues.consensus.gold import KnownAnswers, known_answers
 from starsieve.catalogues.consensus.judging import fits_and_judgements
-from starsieve.catalogues.consensus.methods import METHODS, outcomes_of
+from starsieve.catalogues.consensus.methods import is_modelled, outcomes_of
 from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.freezing import read_watermark
@@ -111,9 +111,7 @@ def give_up_lost_runs() -> int:
 
 def modelled_tasks(definition: WorkflowDefinition) -> list[Task]:
     """Tasks whose method is more than counting."""
-    return [
-        task for task in definition.tasks.values() if task.consensus is not None and task.consensus.method in METHODS
-    ]
+    return [task for task in definition.tasks.values() if is_modelled(task)]
 
 
 def _open_run(workflow: Workflow, user: User | None) -> ConsensusRun:
@@ -146,7 +144,7 @@ class _Read(NamedTuple):
 def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     definition = definition_of(run.workflow_version)
     read = _read_votes(run, definition, on_progress)
-    outcomes = outcomes_of(definition, read.table, read.gold.exact)
+    outcomes = outcomes_of(definition, read.table, read.gold)
     _beat(run)
     tasks = fits_and_judgements(outcomes, definition, read.gold)
     subjects = SubjectTable(outcomes, definition)

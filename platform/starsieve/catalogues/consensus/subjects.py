@@ -5,37 +5,36 @@ from typing import Any
 
 import numpy as np
 
+from starsieve.catalogues.consensus.boxes import BoxOutcome
 from starsieve.catalogues.consensus.methods import Outcome
 from starsieve.catalogues.consensus.votes import IntArray
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import GRADES, GradeTask, SingleTask, Task
 
-#: What is stored and published has this many decimals: it must not hang on the last bits of a sum.
-DECIMALS = 6
-
 
 class SubjectTable:
     """Looks up a subject in the outcomes of all tasks; the outcomes stay arrays, however many subjects there are."""
 
-    def __init__(self, outcomes: Mapping[str, Outcome], definition: WorkflowDefinition) -> None:
-        self._subject_ids = {key: outcome.subject_ids for key, outcome in outcomes.items()}
-        self._columns = {key: _columns(outcome) for key, outcome in outcomes.items()}
+    def __init__(self, outcomes: Mapping[str, Outcome | BoxOutcome], definition: WorkflowDefinition) -> None:
+        self._outcomes = outcomes
         self._tasks = definition.tasks
 
     @property
     def subject_ids(self) -> IntArray:
         """Subjects of which some task knows something, increasing."""
-        ids = [np.empty(0, dtype=np.int64), *self._subject_ids.values()]
+        ids = [np.empty(0, dtype=np.int64), *(outcome.subject_ids for outcome in self._outcomes.values())]
         return np.unique(np.concatenate(ids))
 
     def of(self, subject_id: int) -> dict[str, dict[str, Any]]:
-        """Task key → {"p", "answer", "n", …} of one subject; a task that nobody did on it is absent."""
+        """Task key → {"n", "p", "answer", …} or {"n", "clumps", …} of one subject; a task that nobody did is absent."""
         found = {}
-        for key, ids in self._subject_ids.items():
+        for key, outcome in self._outcomes.items():
+            ids = outcome.subject_ids
             row = int(np.searchsorted(ids, subject_id))
             if row < len(ids) and ids[row] == subject_id:
-                values = {name: _plain(column[row].tolist()) for name, column in self._columns[key].items()}
-                values["answer"] = answer_name(self._tasks[key], values["answer"])
+                values = {name: _plain(value) for name, value in outcome.said_of(row).items()}
+                if "answer" in values:
+                    values["answer"] = answer_name(self._tasks[key], values["answer"])
                 found[key] = values
         return found
 
@@ -51,16 +50,6 @@ def answer_labels(task: Task) -> list[str]:
         return list(GRADES)
     assert isinstance(task, SingleTask)
     return [answer.label for answer in task.answers]
-
-
-def _columns(outcome: Outcome) -> dict[str, Any]:
-    columns: dict[str, Any] = {"n": outcome.n_votes, "p": outcome.posterior, "answer": outcome.answer}
-    if outcome.reach is not None:
-        columns["reach"] = outcome.reach
-    columns |= outcome.columns or {}
-    return {
-        name: np.round(column, DECIMALS) if column.dtype.kind == "f" else column for name, column in columns.items()
-    }
 
 
 def _plain(value: Any) -> Any:

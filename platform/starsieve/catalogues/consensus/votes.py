@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from starsieve.projects.definitions import WorkflowDefinition
-from starsieve.projects.task_types import GRADES, GradeTask, Task
+from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, Task
+from starsieve.projects.task_types.boxes import SIDES
 
 IntArray = npt.NDArray[np.int64]
+
+#: Looked, and drew nothing.
+_NOTHING: dict[str, Any] = {**dict.fromkeys(SIDES, float("nan")), "tool": 0}
 
 
 class TaskVotes(NamedTuple):
@@ -23,16 +27,25 @@ class TaskVotes(NamedTuple):
     volunteer_ids: IntArray
 
 
+class TaskMarks(NamedTuple):
+    """A row per drawn box, and one with four nan for a classification without any; codes as in `TaskVotes`."""
+
+    subject: IntArray
+    volunteer: IntArray
+    boxes: npt.NDArray[np.float64]
+    tool: IntArray
+    subject_ids: IntArray
+    volunteer_ids: IntArray
+
+
 class VoteTable:
-    """Collects votes on every task that has a method of consensus; 24 bytes per vote."""
+    """Collects votes and marks on every task that has a method of consensus; 24 bytes per vote, 56 per mark."""
 
     def __init__(self, definition: WorkflowDefinition) -> None:
         self.definition = definition
-        self._columns = {
-            key: (array("q"), array("q"), array("q"))
-            for key, task in definition.tasks.items()
-            if task.consensus is not None
-        }
+        tasks = {key: task for key, task in definition.tasks.items() if task.consensus is not None}
+        self._columns = {key: (array("q"), array("q"), array("q")) for key in tasks}
+        self._boxes = {key: array("d") for key, task in tasks.items() if isinstance(task, BoxesTask)}
 
     def add(self, subject_id: int, volunteer_id: int, annotations: Iterable[dict[str, Any]]) -> None:
         """Note the answers of one classification that counts; skipped tasks are no votes."""
@@ -40,10 +53,29 @@ class VoteTable:
             key, value = annotation["task"], annotation["value"]
             if value is None or key not in self._columns:
                 continue
-            subjects, volunteers, answers = self._columns[key]
-            subjects.append(subject_id)
-            volunteers.append(volunteer_id)
-            answers.append(answer_code(self.definition.tasks[key], value))
+            if key in self._boxes:
+                self._add_marks(key, subject_id, volunteer_id, value)
+            else:
+                self._add_row(key, subject_id, volunteer_id, answer_code(self.definition.tasks[key], value))
+
+    def _add_marks(self, key: str, subject_id: int, volunteer_id: int, drawn: list[dict[str, Any]]) -> None:
+        for box in drawn or [_NOTHING]:
+            self._add_row(key, subject_id, volunteer_id, box["tool"])
+            self._boxes[key].extend(box[side] for side in SIDES)
+
+    def _add_row(self, key: str, subject_id: int, volunteer_id: int, code: int) -> None:
+        subjects, volunteers, codes = self._columns[key]
+        subjects.append(subject_id)
+        volunteers.append(volunteer_id)
+        codes.append(code)
+
+    def marks_of(self, task: str) -> TaskMarks:
+        """The marks of a task in which boxes are drawn."""
+        votes = self.of(task)
+        boxes = np.frombuffer(self._boxes[task], dtype=np.float64).reshape(-1, len(SIDES))
+        return TaskMarks(
+            votes.subject, votes.volunteer, boxes.copy(), votes.answer, votes.subject_ids, votes.volunteer_ids
+        )
 
     def of(self, task: str) -> TaskVotes:
         """The task's votes, ready for aggregation."""

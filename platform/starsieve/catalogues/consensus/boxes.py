@@ -1,0 +1,120 @@
+"""Consensus of a task in which boxes are drawn: things with a probability and errors, and what may be missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aggregation.box_results import SETTLED, ConsensusBoxes, settled_subjects
+from aggregation.boxes import consensus_boxes
+from starsieve.catalogues.consensus.votes import IntArray, TaskMarks
+from starsieve.projects.task_types import BoxesTask
+from starsieve.projects.task_types.boxes import SIDES
+
+DECIMALS = 6
+PIXEL_DECIMALS = 3
+
+#: Subject id → the true boxes on it, none included.
+TrueBoxes = Mapping[int, Sequence[dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class BoxOutcome:
+    """Consensus boxes of one task; subject code i is `subject_ids[i]`.
+
+    `held_out` is the result without any gold standard. `settled` has a code of SETTLED per subject.
+    """
+
+    subject_ids: IntArray
+    found: ConsensusBoxes
+    held_out: ConsensusBoxes
+    settled: IntArray
+    labels: tuple[str, ...]
+    facts: dict[str, Any]
+
+    def said_of(self, row: int) -> dict[str, Any]:
+        """What is said of one subject, in plain numbers."""
+        first, last = np.searchsorted(self.found.subject, [row, row + 1])
+        subjects = self.found.subjects
+        errors = {
+            name: round(float(getattr(subjects, name)[row]), DECIMALS)
+            for name in ("expected_missed", "expected_false", "expected_inaccurate", "risk")
+        }
+        return {
+            "n": int(subjects.n_seen[row]),
+            "clumps": [self._clump(number) for number in range(first, last)],
+            **errors,
+            "settled": SETTLED[self.settled[row]],
+        }
+
+    def _clump(self, number: int) -> dict[str, Any]:
+        found = self.found
+        errors = np.round(found.standard_errors[number], PIXEL_DECIMALS).tolist()
+        return {
+            **dict(zip(SIDES, np.round(found.boxes[number], PIXEL_DECIMALS).tolist(), strict=True)),
+            **dict(zip(("x_error", "y_error", "width_error", "height_error"), errors, strict=True)),
+            "n_marks": int(found.n_marks[number]),
+            "n_seen": int(found.n_seen[number]),
+            "probability": round(float(found.probability[number]), DECIMALS),
+            "inaccuracy": round(float(found.inaccuracy[number]), DECIMALS),
+            "label_fractions": dict(
+                zip(self.labels, np.round(found.label_fractions[number], DECIMALS).tolist(), strict=True)
+            ),
+        }
+
+
+def fit_boxes(task: BoxesTask, marks: TaskMarks, gold: TrueBoxes) -> BoxOutcome:
+    """Fit the model of marks; gold standard on subjects that nobody has classified teaches nothing."""
+    assert task.consensus is not None
+    settings = dict(task.consensus.settings)
+
+    def fit(known: tuple[Any, Any] | None) -> ConsensusBoxes:
+        return consensus_boxes(
+            marks.subject,
+            marks.volunteer,
+            marks.boxes,
+            label=marks.tool,
+            gold=known,
+            n_subjects=len(marks.subject_ids),
+            n_volunteers=len(marks.volunteer_ids),
+            n_labels=len(task.tools),
+            min_probability=settings["min_probability"],
+        )
+
+    known = _gold_rows(marks, gold)
+    found = fit(known)
+    facts = {
+        "method": task.consensus.method,
+        "settings": settings,
+        "n_votes": int(np.isfinite(marks.boxes[:, 0]).sum()),
+        "n_subjects": len(marks.subject_ids),
+        "n_volunteers": len(marks.volunteer_ids),
+        "n_clumps": len(found.subject),
+        "n_spammers": int(found.volunteers.is_spammer.sum()),
+        "log_likelihood": found.log_likelihood,
+        **_typical(found),
+    }
+    held_out = found if known is None else fit(None)
+    settled = settled_subjects(found.subjects)
+    facts["n_settled"] = int((settled > 0).sum())
+    return BoxOutcome(marks.subject_ids, found, held_out, settled, tuple(tool.key for tool in task.tools), facts)
+
+
+def _typical(found: ConsensusBoxes) -> dict[str, float]:
+    """Skills of the median volunteer."""
+    volunteers = found.volunteers
+    if not len(volunteers.n_seen):
+        return {}
+    return {name: round(float(np.median(getattr(volunteers, name))), DECIMALS) for name in ("p_fp", "p_fn", "sigma")}
+
+
+def _gold_rows(marks: TaskMarks, gold: TrueBoxes) -> tuple[IntArray, Any] | None:
+    """Known boxes in the codes of the table, four nan for a subject without any."""
+    codes, boxes = [], []
+    for code, subject_id in enumerate(marks.subject_ids.tolist()):
+        if subject_id in gold:
+            true = [[box[side] for side in SIDES] for box in gold[subject_id]] or [[np.nan] * len(SIDES)]
+            codes += [code] * len(true)
+            boxes += true
+    return (np.array(codes, dtype=np.int64), np.array(boxes)) if codes else None
