@@ -215,8 +215,9 @@ def maximisation(table: Table, model: Model, expected: Expected) -> Model:
     soft = expected.soft[:-1]
     nodes = model.trait.nodes
     coefficients, covariances = fit_coefficients(model.coefficients, soft, nodes, model.slips, model.crowd)
-    crowd = fit_crowd(coefficients, covariances, Crowd(model.start.crowd.mean, model.crowd.covariance))
-    slope, thresholds = consensus(coefficients, model.trait.spread, model.start.crowd)
+    heard, before = table.heard, Crowd(model.start.crowd.mean, model.crowd.covariance)
+    crowd = fit_crowd(coefficients[heard], covariances[heard], before)
+    slope, thresholds = consensus(coefficients[heard], model.trait.spread, model.start.crowd)
     thresholds = _heed_gold(thresholds, model, crowd, expected.soft[-1])
     probit = level_probability(coefficients, nodes, model.slips)
     bands = band_weights(model.trait, thresholds)
@@ -330,7 +331,8 @@ def _settle(table: Table, model: Model, max_iterations: int, tolerance: float) -
     for n_iterations in range(1, max_iterations + 1):
         model = maximisation(table, model, expected)
         last, expected = expected.posterior, expectation(table, model)
-        change = float(np.abs(expected.posterior - last).sum(axis=1).mean()) / 2 if len(last) else 0.0
+        moved = np.abs(expected.posterior - last).sum(axis=1)[table.informed]
+        change = float(moved.mean()) / 2 if len(moved) else 0.0
         if n_iterations == max_iterations:
             return Fit(model, expected, n_iterations, change <= tolerance)
         if change <= tolerance:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from aggregation import _em
-from aggregation._votes import BoolArray, FloatArray, IntArray, Votes
+from aggregation._votes import BoolArray, FloatArray, IntArray, Votes, count
 
 #: Subjects per block: a block's table of subjects x nodes stays in the processor's cache.
 _BLOCK = 4096
@@ -22,7 +22,8 @@ class Table(NamedTuple):
 
     `votes` holds those on the scale and those for the escape class (code `n_levels`). `blocks` are rows of the
     count matrix subjects x (grader, level), the gold standard being one more grader; `escapes` counts the votes by
-    subject x (grader, for the escape class or not).
+    subject x (grader, for the escape class or not). `informed` marks the subjects of which something is known, `heard`
+    the graders with votes: who is only numbered must not change what is learnt.
     """
 
     votes: Votes
@@ -32,6 +33,8 @@ class Table(NamedTuple):
     blocks: tuple[sparse.csr_matrix | FloatArray, ...]
     escapes: sparse.csr_matrix
     counted: BoolArray
+    informed: BoolArray
+    heard: BoolArray
 
     @property
     def n_graders(self) -> int:
@@ -68,4 +71,6 @@ def tabulate(votes: Votes, gold: IntArray, n_levels: int, escape: bool) -> Table
         tuple(block.toarray() if block.nnz > _DENSE * np.prod(block.shape) else block for block in blocks),
         _count_matrix(votes.subject, votes.volunteer * 2 + ~on_scale, (votes.n_subjects, votes.n_volunteers * 2)),
         _em.counted_in_prior(votes, gold),
+        (votes.n_votes > 0) | (gold >= 0),
+        count(votes.volunteer, votes.n_volunteers) > 0,
     )

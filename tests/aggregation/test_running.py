@@ -9,12 +9,14 @@ from aggregation import (
     RunningDawidSkene,
     RunningMajority,
     RunningOneCoin,
+    RunningOrdinalGrades,
     RunningPooled,
     RunningWeighted,
     accuracy,
     dawid_skene,
     majority,
     one_coin,
+    ordinal_grades,
     pooled_dawid_skene,
     weighted_votes,
 )
@@ -27,6 +29,13 @@ FORMS = [
     (RunningPooled, pooled_dawid_skene),
 ]
 
+
+def _ordinal(subject, grader, grade, n_levels, n_subjects):
+    return ordinal_grades(subject, grader, grade, n_levels, escape=False, n_subjects=n_subjects)
+
+
+EVERY_FORM = [*FORMS, (lambda n_levels: RunningOrdinalGrades(n_levels, escape=False), _ordinal)]
+
 votes = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=60)
 
 
@@ -34,7 +43,7 @@ def last_of_each_pair(rows):
     return np.array([(*pair, answer) for pair, answer in {row[:2]: row[2] for row in rows}.items()]).T
 
 
-@pytest.mark.parametrize(("form", "batch"), FORMS)
+@pytest.mark.parametrize(("form", "batch"), EVERY_FORM)
 @settings(max_examples=25, deadline=None)
 @given(rows=votes, seed=st.integers(0, 2**32 - 1))
 def test_after_a_sweep_it_equals_the_batch_under_any_order_and_numbering(form, batch, rows, seed):
