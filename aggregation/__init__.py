@@ -8,6 +8,7 @@ from aggregation._box_fit import BoxModel
 from aggregation._debias_curves import AnswerCurve
 from aggregation._geometry import box_iou, point_boxes
 from aggregation.agreement import KappaReport, kappa_report, mean_absolute_level_error, quadratic_weighted_kappa
+from aggregation.box_plots import DrawnMarks, plot_boxes
 from aggregation.box_results import SETTLED, BoxSubjects, BoxVolunteers, ConsensusBoxes, settled_subjects
 from aggregation.box_running import RunningBoxes, SubjectBoxes
 from aggregation.box_votes import BoxClusters, cluster_boxes
@@ -104,6 +105,7 @@ __all__ = [
     "CumulativeDebiased",
     "DawidSkene",
     "Diagnostics",
+    "DrawnMarks",
     "Estimate",
     "GradeDistribution",
     "KappaReport",
@@ -171,6 +173,7 @@ __all__ = [
     "mean_absolute_level_error",
     "one_coin",
     "ordinal_grades",
+    "plot_boxes",
     "plot_completeness",
     "plot_confusion",
     "plot_reliability",
