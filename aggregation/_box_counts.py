@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -104,6 +105,45 @@ def count_scene(
 
     With `gold_teaches` only gold subjects tell what decoys are like and how the detector answers.
     """
+    residuals = _residuals(scene, group, belief)
+    present, by_volunteer = _by_volunteer(scene, viewers, group, belief, skills, pictures, residuals)
+    n_subjects = len(scene.unseen)
+    here = scene.subject[residuals.mark]
+    squares = residuals.squares * scene.sums[residuals.mark, P] * pictures.blur[here]
+    by_subject = [
+        np.bincount(scene.subject, belief.stray[group], n_subjects),
+        np.bincount(viewers.subject, skills.false_rate[viewers.volunteer], n_subjects),
+        np.bincount(here, squares, n_subjects),
+        np.bincount(here, 2.0 * residuals.freedom, n_subjects),
+    ]
+    scatter = np.array([residuals.size_squares.sum(), 2.0 * residuals.freedom.sum()])
+    shared = _shared(scene, group, belief, scatter, testimony, n_grades, gold_teaches)
+    return Counts(present, by_volunteer, np.stack(by_subject, axis=1), shared)
+
+
+class _Residuals(NamedTuple):
+    """Marks in groups of several, weighted by the probability that the group is a thing.
+
+    Their squared distances from the centre, their degrees of freedom per axis, and the same of their log sizes, made
+    to go with the same degrees of freedom.
+    """
+
+    mark: IntArray
+    squares: FloatArray
+    freedom: FloatArray
+    size_squares: FloatArray
+
+
+def _by_volunteer(
+    scene: Scene,
+    viewers: Viewers,
+    group: IntArray,
+    belief: Belief,
+    skills: Skills,
+    pictures: Pictures,
+    residuals: _Residuals,
+) -> tuple[IntArray, FloatArray]:
+    """The volunteers of the scene and their counts, (n_present, 10)."""
     present, local = np.unique(viewers.volunteer, return_inverse=True)
     n = len(present)
     mark_by = np.searchsorted(present, scene.volunteer)
@@ -112,12 +152,11 @@ def count_scene(
     def add(column: int, who: IntArray, weight: FloatArray) -> None:
         columns[column] += np.bincount(who, weights=weight, minlength=n)
 
-    view = np.searchsorted(
-        viewers.subject * n + local, scene.subject * n + mark_by
-    )  # the classification that each mark is part of
-    real, thing = belief.real[group], (belief.real + belief.decoy)[group]
+    # The classification that each mark is part of.
+    view = np.searchsorted(viewers.subject * n + local, scene.subject * n + mark_by)
+    real = belief.real[group]
     noticed, lapsed = _attention(scene, viewers, view, group, belief, skills)
-    add(NOTICED, mark_by, thing)
+    add(NOTICED, mark_by, real + belief.decoy[group])
     add(NOTICED, local, noticed)
     add(LAPSED, local, lapsed)
     add(STRAYS, mark_by, belief.stray[group])
@@ -128,21 +167,10 @@ def count_scene(
     add(MISSED, local, np.maximum(there[viewers.subject] - seen, 0.0))
     add(FALSE, mark_by, 1.0 - real)
     add(MARKS, mark_by, np.ones(len(real)))
-    rows, squares, freedom, size_squares = _residuals(scene, group, belief, thing)
-    blur = pictures.blur[scene.subject[rows]]
-    add(SQUARES, mark_by[rows], squares / blur)
-    add(FREEDOM, mark_by[rows], 2.0 * freedom)
-    n_subjects = len(scene.unseen)
-    here = scene.subject[rows]
-    by_subject = [
-        np.bincount(scene.subject, belief.stray[group], n_subjects),
-        np.bincount(viewers.subject, skills.false_rate[viewers.volunteer], n_subjects),
-        np.bincount(here, squares * scene.sums[rows, P] * blur, n_subjects),
-        np.bincount(here, 2.0 * freedom, n_subjects),
-    ]
-    scatter = np.array([size_squares.sum(), 2.0 * freedom.sum()])
-    shared = _shared(scene, group, belief, scatter, testimony, n_grades, gold_teaches)
-    return Counts(present, columns.T, np.stack(by_subject, axis=1), shared)
+    blur = pictures.blur[scene.subject[residuals.mark]]
+    add(SQUARES, mark_by[residuals.mark], residuals.squares / blur)
+    add(FREEDOM, mark_by[residuals.mark], 2.0 * residuals.freedom)
+    return present, columns.T
 
 
 def _attention(
@@ -162,25 +190,23 @@ def _attention(
     return unmarked.sum(axis=1) - lapsed, lapsed
 
 
-def _residuals(
-    scene: Scene, group: IntArray, belief: Belief, thing: FloatArray
-) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
-    """Marks in groups of several; their weighted squared distances, degrees of freedom per axis, and those of sizes."""
+def _residuals(scene: Scene, group: IntArray, belief: Belief) -> _Residuals:
     groups = belief.groups
     rows = np.flatnonzero(groups.size[group] > 1)
     mine = group[rows]
+    thing = belief.real[mine] + belief.decoy[mine]
     precision = scene.sums[rows, P]
     place = scene.sums[rows, PX : PY + 1] / precision[:, np.newaxis]
     centre = groups.sums[:, PX : PY + 1] / groups.sums[:, [P]]
-    squares = thing[rows] * ((place - centre[mine]) ** 2).sum(axis=1)
+    squares = thing * ((place - centre[mine]) ** 2).sum(axis=1)
     # The centre follows each mark by its share of the precision: that much of its scatter does not show.
-    freedom = thing[rows] * (1.0 - precision / groups.sums[mine, P])
+    freedom = thing * (1.0 - precision / groups.sums[mine, P])
     size = scene.sums[rows, RU : RV + 1] / scene.sums[rows, R][:, np.newaxis]
     middle = groups.sums[:, RU : RV + 1] / groups.sums[:, [R]]
     # All marks weigh the same in a size; corrected so that one count of freedom serves place and size.
     share = 1.0 - 1.0 / groups.size[mine]
     size_squares = freedom * ((size - middle[mine]) ** 2).sum(axis=1) / share
-    return rows, squares, freedom, size_squares
+    return _Residuals(rows, squares, freedom, size_squares)
 
 
 def _shared(

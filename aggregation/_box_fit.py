@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregation._box_belief import Belief, believe
 from aggregation._box_counts import N_COLUMNS, Counts, Shared, Viewers, count_scene
@@ -16,6 +18,7 @@ from aggregation._box_model import DETECTABILITY, Pictures, Population, Scene, S
 from aggregation._box_partition import segment_sums
 from aggregation._box_search import best_partition
 from aggregation._box_start import start_population, start_priors
+from aggregation._box_store import from_plain, to_plain
 from aggregation._box_table import Frame, MarkTable
 from aggregation._votes import FloatArray, IntArray
 
@@ -52,6 +55,24 @@ class BoxModel:
     volunteer: IntArray
     skills: Skills
     detector: Detector
+
+    def as_json(self) -> dict[str, Any]:
+        """The model as numbers, lists and dictionaries that JSON can hold without loss; see `from_json`."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> BoxModel:
+        """The model that `as_json` wrote."""
+        model: BoxModel = from_plain(cls, plain)
+        return model
+
+    def with_ids(self, ids: npt.ArrayLike) -> BoxModel:
+        """The same with other volunteer codes: `ids[code]`, different integers from 0, such as primary keys."""
+        codes = np.asarray(ids, dtype=np.int64)[self.volunteer]
+        order = np.argsort(codes)
+        skills = Skills(**{name: values[order] for name, values in vars(self.skills).items()})
+        return replace(self, volunteer=codes[order], skills=skills)
 
     def skills_of(self, codes: IntArray) -> Skills:
         """Skills of volunteers by code; newcomers have the mean of the priors."""
@@ -135,51 +156,35 @@ def fit(
 ) -> Fit:
     """Learn from all marks (or, with a `model`, only place them); `report` gets each part after the last round."""
     parts = parts_of(table)
-    rounds, searches = (_ROUNDS, _SEARCH_ROUNDS) if model is None else (_FIXED_ROUNDS, _FIXED_SEARCH_ROUNDS)
-    start = start_population(table) if model is None else model.population
+    learning = model is None
+    rounds, searches = (_ROUNDS, _SEARCH_ROUNDS) if learning else (_FIXED_ROUNDS, _FIXED_SEARCH_ROUNDS)
     if model is None:
-        model = _first_model(table, parts, start, jury)
+        model = _first_model(table, parts, jury)
+    start = model.population
     skills = model.skills_of(table.volunteer_code)
-    learning = rounds == _ROUNDS
     # Else decoys that most people take for objects would have been learnt as objects before gold can tell.
-    gold_first = jury.gold is not None and bool(jury.gold.looked.any())
+    gold_rounds = _GOLD_ROUNDS if jury.gold is not None and bool(jury.gold.looked.any()) else 0
     pictures = Pictures(np.ones(table.n_subjects), np.ones(table.n_subjects))
     groups: list[IntArray | None] = [None] * len(parts)
-    for turn in range(rounds):
-        state = _State(
-            table,
-            jury,
-            model,
-            skills,
-            pictures,
-            turn in searches,
-            turn == rounds - 1,
-            gold_first and turn < _GOLD_ROUNDS,
-        )
-        sums = np.zeros((table.n_volunteers, N_COLUMNS))
-        by_subject = np.zeros((table.n_subjects, 4))
-        shared: Shared | None = None
-        for number, (outcome, counts) in enumerate(_each(state, parts, groups, threads)):
-            groups[number] = outcome.group
-            sums[counts.volunteer] += counts.skills
-            by_subject[outcome.part.subjects] = counts.pictures
-            shared = counts.shared if shared is None else shared + counts.shared
-            if state.last:
-                report(outcome)
-            if progress is not None:
-                progress(turn * table.n_subjects + outcome.part.subjects.stop, rounds * table.n_subjects)
-        if shared is None or state.last:
-            break
-        pictures, priors = learn_pictures(by_subject, model.priors)
+    for turn in range(rounds - 1):
+        state = _State(table, jury, model, skills, pictures, turn in searches, turn < gold_rounds)
+        totals = _round(state, parts, groups, threads, _from(progress, turn, rounds, table.n_subjects))
+        if totals.shared is None:
+            break  # nobody has seen anything
+        pictures, priors = learn_pictures(totals.pictures, model.priors)
         if learning:
-            skills, priors = learn_skills(sums, priors)
-            population, priors = learn_population(shared, model.population, priors, start)
-            model = replace(model, population=population, priors=priors, detector=Detector.learnt(shared.answers))
+            skills, priors = learn_skills(totals.skills, priors)
+            population, priors = learn_population(totals.shared, model.population, priors, start)
+            detector = Detector.learnt(totals.shared.answers)
+            model = replace(model, population=population, priors=priors, detector=detector)
+    state = _State(table, jury, model, skills, pictures, rounds - 1 in searches, False)
+    totals = _round(state, parts, groups, threads, _from(progress, rounds - 1, rounds, table.n_subjects), report)
     if learning:
         order = np.argsort(table.volunteer_code)
         ordered = Skills(**{name: values[order] for name, values in vars(skills).items()})
         model = replace(model, volunteer=table.volunteer_code[order], skills=ordered)
-    return Fit(model, pictures, sums, shared.log_likelihood if shared is not None else 0.0)
+    log_likelihood = 0.0 if totals.shared is None else totals.shared.log_likelihood
+    return Fit(model, pictures, totals.skills, log_likelihood)
 
 
 @dataclass(frozen=True)
@@ -192,15 +197,53 @@ class _State:
     skills: Skills
     pictures: Pictures
     search: bool
-    last: bool
     gold_teaches: bool
 
 
-def _first_model(table: MarkTable, parts: list[Part], start: Population, jury: Jury) -> BoxModel:
+@dataclass(frozen=True)
+class _Totals:
+    """Counts of all parts: of volunteers (n_volunteers, 10), subjects (n_subjects, 4), and of what they share."""
+
+    skills: FloatArray
+    pictures: FloatArray
+    shared: Shared | None
+
+
+def _round(
+    state: _State,
+    parts: list[Part],
+    groups: list[IntArray | None],
+    threads: int,
+    progress: Callable[[int], None],
+    report: Callable[[Outcome], None] | None = None,
+) -> _Totals:
+    """One E-step over all parts, which leaves their partitions in `groups`."""
+    skills = np.zeros((state.table.n_volunteers, N_COLUMNS))
+    pictures = np.zeros((state.table.n_subjects, 4))
+    shared: Shared | None = None
+    for number, (outcome, counts) in enumerate(_each(state, parts, groups, threads)):
+        groups[number] = outcome.group
+        skills[counts.volunteer] += counts.skills
+        pictures[outcome.part.subjects] = counts.pictures
+        shared = counts.shared if shared is None else shared + counts.shared
+        if report is not None:
+            report(outcome)
+        progress(outcome.part.subjects.stop)
+    return _Totals(skills, pictures, shared)
+
+
+def _from(progress: Progress | None, turn: int, rounds: int, n_subjects: int) -> Callable[[int], None]:
+    """Progress within a round, in subjects done."""
+    if progress is None:
+        return lambda done: None
+    return lambda done: progress(turn * n_subjects + done, rounds * n_subjects)
+
+
+def _first_model(table: MarkTable, parts: list[Part], jury: Jury) -> BoxModel:
     priors = start_priors(table, parts)
     nobody = newcomers(priors, 0)
     detector = Detector.unknown(n_grades(jury.found))
-    return BoxModel(table.frame, start, priors, np.empty(0, np.int64), nobody, detector)
+    return BoxModel(table.frame, start_population(table), priors, np.empty(0, np.int64), nobody, detector)
 
 
 def _each(

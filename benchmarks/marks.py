@@ -1,7 +1,7 @@
 """Boxes drawn by simulated volunteers, with the true clumps: made here, or read from the shared sets."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,17 @@ PER_SUBJECT = 20
 
 @dataclass(frozen=True)
 class MarkedSet:
-    """Rows as `aggregation.consensus_boxes` takes them (four nan: saw it, marked nothing), and the true boxes."""
+    """Rows as `aggregation.consensus_boxes` takes them (four nan: saw it, marked nothing), and the truth.
+
+    `truth_subject` ascends. `skills` holds the columns of `BoxVolunteers` that are known, by volunteer, or nan.
+    """
 
     subject: Ints
     volunteer: Ints
     boxes: Floats
     truth_subject: Ints
     truth: Floats
+    skills: dict[str, Floats] = field(default_factory=dict)
 
 
 def simulate_marks(n_subjects: int, seed: int) -> MarkedSet:
@@ -72,14 +76,16 @@ def _squares(centres: Floats) -> Floats:
 
 
 def read_marked_set(folder: Path) -> MarkedSet:
-    """A simulated set in the format of the shared data: annotations.csv and truth.csv."""
-    marks, truth = _read(folder / "annotations.csv"), _read(folder / "truth.csv")
+    """A simulated set in the format of the shared data: annotations.csv, truth.csv and volunteers.csv."""
+    marks, truth, people = (_read(folder / f"{name}.csv") for name in ("annotations", "truth", "volunteers"))
+    known = {"p_fp": "emp_p_fp", "p_fn": "emp_p_fn", "sigma": "sigma_px"}
     return MarkedSet(
         subject=np.array([int(row["subject_id"]) for row in marks]),
         volunteer=np.array([int(row["volunteer_id"]) for row in marks]),
         boxes=_boxes(marks),
         truth_subject=np.array([int(row["subject_id"]) for row in truth]),
         truth=_boxes(truth),
+        skills={name: np.array([float(row[column] or "nan") for row in people]) for name, column in known.items()},
     )
 
 

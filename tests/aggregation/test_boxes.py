@@ -1,5 +1,6 @@
 import csv
 import functools
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import spearmanr
 
-from aggregation import SETTLED, box_iou, consensus_boxes, point_boxes, settled_subjects
+from aggregation import SETTLED, BoxModel, box_iou, consensus_boxes, point_boxes, settled_subjects
 from benchmarks.marks import simulate_marks
 
 NOTHING = [np.nan] * 4
@@ -338,6 +339,22 @@ def test_a_model_serves_other_marks_without_learning(simulated):
     assert f1_score(part, (marks.truth_subject[marks.truth_subject < 10], marks.truth[marks.truth_subject < 10])) > 0.8
     assert len(part.subject) == pytest.approx(kept.sum(), abs=1)
     np.testing.assert_array_equal(part.volunteers.sigma, whole.volunteers.sigma[: len(part.volunteers.sigma)])
+
+
+def test_a_model_survives_json_and_new_ids(simulated):
+    marks, whole = simulated
+    some = marks.subject < 10
+    stored = BoxModel.from_json(json.loads(json.dumps(whole.model.as_json())))
+    ids = 1000 + np.random.default_rng(0).permutation(marks.volunteer.max() + 1)
+    first = consensus_boxes(marks.subject[some], marks.volunteer[some], marks.boxes[some], model=whole.model)
+    volunteer = ids[marks.volunteer[some]]
+    for model in (stored.with_ids(ids), whole.model.with_ids(ids)):
+        second = consensus_boxes(marks.subject[some], volunteer, marks.boxes[some], model=model)
+        np.testing.assert_array_equal(second.probability, first.probability)
+        np.testing.assert_array_equal(second.boxes, first.boxes)
+        np.testing.assert_array_equal(second.volunteers.sigma[ids], whole.volunteers.sigma)
+    with pytest.raises(ValueError, match="BoxModel needs frame"):
+        BoxModel.from_json({})
 
 
 def test_arguments_are_not_changed():
