@@ -82,7 +82,7 @@ class SubjectProgress(models.Model):
 
     `tallies` maps task key → the running state of the task's reducer (classify/reducers/); they and the count are of
     `tallied_version` (classify/counting.py says which classifications count). A decision by hand (retired, reopened)
-    is kept by a rebuild; everything else is recomputed from the classifications.
+    and one by a consensus run (settled) are kept by a rebuild; everything else is recomputed from the classifications.
     A higher `bucket` is shown earlier; `pivot` is a random number in [0, 1) fixed at arrival that spreads volunteers.
     """
 
@@ -90,6 +90,7 @@ class SubjectProgress(models.Model):
         CLASSIFICATION_COUNT = "classification_count", "Classification count"
         EXPERT = "expert", "Expert decision"
         HUMAN = "human", "Retired by hand"
+        SETTLED = "settled", "Consensus is settled"
 
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="progress")
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="progress")

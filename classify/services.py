@@ -35,6 +35,7 @@ __all__ = [
 
 ROUTES_AT_ONCE = 1000
 LARGEST_ID = 2**63 - 1
+SETTLED_AT_ONCE = 500
 Links = Workflow.subject_sets.through
 
 
@@ -244,8 +245,9 @@ def retire_subject(
 
     Locks and writes its SubjectProgress row. Raises SubjectProgress.DoesNotExist for a subject that is not queued.
     """
-    if reason == SubjectProgress.RetirementReason.CLASSIFICATION_COUNT:
-        raise ValueError("retirement by count follows from the classifications; by hand it is `human` or `expert`")
+    reasons = SubjectProgress.RetirementReason
+    if reason not in (reasons.HUMAN, reasons.EXPERT):
+        raise ValueError(f"{reason} follows from the classifications; by hand it is `human` or `expert`")
     with transaction.atomic():
         progress = SubjectProgress.objects.select_for_update().get(workflow=workflow, subject=subject)
         if progress.retired_at is None:
@@ -255,9 +257,24 @@ def retire_subject(
     return progress
 
 
+def retire_settled(*, workflow: Workflow, subject_ids: Iterable[int]) -> int:
+    """Take subjects out of the queue of which a consensus run says that more votes would change nothing; how many.
+
+    Writes the SubjectProgress rows that are open, by conditional updates. A subject that somebody has reopened by hand
+    stays open until its count is complete.
+    """
+    ids, retired = list(subject_ids), 0
+    for start in range(0, len(ids), SETTLED_AT_ONCE):
+        rows = SubjectProgress.objects.unretired().filter(
+            workflow=workflow, subject_id__in=ids[start : start + SETTLED_AT_ONCE], count_at_reopening=0
+        )
+        retired += rows.update(retired_at=timezone.now(), retirement_reason=SubjectProgress.RetirementReason.SETTLED)
+    return retired
+
+
 def reopen_subject(*, workflow: Workflow, subject: Subject) -> SubjectProgress:
-    """Put a retired subject back into the queue. Where its count had reached the limit, another full round is asked
-    for; otherwise it goes on from where it was.
+    """Put a retired subject back into the queue. Where its count had reached the limit, or a consensus run had found it
+    settled, another full round is asked for; otherwise it goes on from where it was.
 
     Locks and writes its SubjectProgress row. Raises SubjectProgress.DoesNotExist for a subject that is not queued.
     """
@@ -265,7 +282,9 @@ def reopen_subject(*, workflow: Workflow, subject: Subject) -> SubjectProgress:
         progress = SubjectProgress.objects.select_for_update().get(workflow=workflow, subject=subject)
         if progress.retired_at is not None:
             limit = definition_of(workflow.current).retirement.classification_count if workflow.current else 0
-            if progress.classification_count - progress.count_at_reopening >= limit:
+            since_reopening = progress.classification_count - progress.count_at_reopening
+            settled = progress.retirement_reason == SubjectProgress.RetirementReason.SETTLED
+            if since_reopening >= limit or settled:
                 progress.count_at_reopening = progress.classification_count
             progress.retired_at = None
             progress.retirement_reason = ""

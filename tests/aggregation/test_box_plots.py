@@ -47,7 +47,7 @@ def test_each_volunteer_who_looked_is_a_dot():
 
 def test_the_stamp_lies_below_in_its_own_pixels():
     figure = plot_boxes(MARKS, BOXES, SURE, size=(60, 50), image=np.zeros((100, 120, 3)))
-    assert figure.axes[0].images[0].get_extent() == (0, 60, 50, 0)
+    assert figure.axes[0].images[0].get_extent() == [0, 60, 50, 0]
     assert figure.axes[0].get_ylim() == (50, 0)
 
 

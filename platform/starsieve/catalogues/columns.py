@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from starsieve.catalogues.consensus.methods import METHODS as MODELS
+from starsieve.catalogues.consensus.methods import is_modelled
 from starsieve.catalogues.consensus.subjects import answer_labels
 from starsieve.catalogues.consensus.tree import tree_of
 from starsieve.projects.definitions import WorkflowDefinition
@@ -47,6 +47,7 @@ class TaskColumns:
     rank: str = ""
     rank_error: str = ""
     adjudicate: str = ""
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,13 @@ SUBJECT_TAIL = (
     Column("ml_model", "text", "Name and version of the network that gave ml_score", ucd="meta.id;meta.modelled"),
     Column("is_control", "bool", "Shown whatever its score, to measure completeness below the cut", ucd="meta.code"),
 )
+#: Of a subject with boxes, by the names of what the model says.
+EXPECTED_ERRORS = {
+    "expected_missed": "Expected real objects without a consensus box",
+    "expected_false": "Expected consensus boxes that are no real object",
+    "expected_inaccurate": "Expected consensus boxes that overlap their object by less than half",
+    "risk": "Expected errors of the three kinds together",
+}
 CLUMP_HEAD = (
     Column("subject_id", "id", "Subject's key in Starsieve", ucd="meta.id"),
     Column("name", "text", "Subject's name as imported", ucd="meta.id;meta.main"),
@@ -90,6 +98,17 @@ CLUMP_HEAD = (
     Column("n_marks", "count", "Volunteers whose box belongs to this clump", ucd="meta.number"),
     Column("n_seen", "count", "Volunteers who did the task on this subject", ucd="meta.number"),
     Column("fraction", "float", "n_marks / n_seen", ucd=RATIO),
+)
+CLUMP_MODEL = (
+    Column("probability", "float", "Probability that the box is a real object", ucd="stat.probability"),
+    Column(
+        "x_error", "float", "Standard error of the box's centre along x", unit="pix", ucd="stat.error;pos.cartesian.x"
+    ),
+    Column(
+        "y_error", "float", "Standard error of the box's centre along y", unit="pix", ucd="stat.error;pos.cartesian.y"
+    ),
+    Column("width_error", "float", "Standard error of the width", unit="pix", ucd="stat.error;phys.angSize"),
+    Column("height_error", "float", "Standard error of the height", unit="pix", ucd="stat.error;phys.angSize"),
 )
 CLUMP_TAIL = (
     Column("ra", "float", "Right ascension of the box's centre, ICRS", unit="deg", ucd="pos.eq.ra"),
@@ -136,6 +155,8 @@ def layout_of(definition: WorkflowDefinition, *, with_models: bool) -> Layout:
     subjects, clumps = _Table(SUBJECT_HEAD, SUBJECT_TAIL), _Table(CLUMP_HEAD, CLUMP_TAIL)
     tasks = tuple(_task_columns(task, definition, subjects, clumps) for task in definition.tasks.values())
     if with_models:
+        if any(is_modelled(columns.task) for columns in tasks if columns.n_clumps):
+            clumps.columns += CLUMP_MODEL
         tree = tree_of(definition)
         in_tree = tree.tasks if tree else ()
         tasks = tuple(_model_columns(columns, columns.task.key in in_tree, subjects) for columns in tasks)
@@ -164,8 +185,18 @@ def _task_columns(task: Task, definition: WorkflowDefinition, subjects: _Table, 
 def _model_columns(columns: TaskColumns, in_tree: bool, subjects: _Table) -> TaskColumns:
     """The columns of the task's model beside those of its counts; grade and expected grade become the model's."""
     task = columns.task
-    if task.consensus is None or task.consensus.method not in MODELS:
+    if not is_modelled(task):
         return columns
+    assert task.consensus is not None
+    if isinstance(task, BoxesTask):
+        prefix = columns.n_clumps.removesuffix("n_clumps") or ""
+        return replace(
+            columns,
+            errors=tuple(
+                subjects.add(f"{prefix}{name}", "float", description, "stat.value")
+                for name, description in EXPECTED_ERRORS.items()
+            ),
+        )
     method = task.consensus.method
     prefix = columns.grade.removesuffix("_grade") if columns.grade else slug(task.name)
     keys = GRADES if isinstance(task, GradeTask) else [answer.key for answer in task.answers]  # type: ignore[attr-defined]

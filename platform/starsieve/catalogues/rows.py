@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from starsieve.catalogues.columns import Layout, TaskColumns
+from starsieve.catalogues.columns import CLUMP_MODEL, EXPECTED_ERRORS, Layout, TaskColumns
 from starsieve.catalogues.reduction import ReducedSubject
 from starsieve.projects.models import Subject
 from starsieve.projects.task_types import GRADES
@@ -35,7 +35,9 @@ def subject_row(layout: Layout, reduced: ReducedSubject) -> Row:
 
 def _task_values(columns: TaskColumns, summary: dict[str, Any]) -> dict[str, Any]:
     if columns.n_clumps:
-        return {columns.n: summary["n_seen"], columns.n_clumps: len(summary["clumps"])}
+        said = summary.get("consensus", {})
+        errors = {name: said.get(key) for name, key in zip(columns.errors, EXPECTED_ERRORS, strict=False)}
+        return {columns.n: summary["n_seen"], columns.n_clumps: len(_clumps_of(columns, summary)), **errors}
     values = {columns.n: summary["n"]}
     if columns.counts:
         counts, fractions = summary["counts"], summary["fractions"]
@@ -74,15 +76,25 @@ def clump_rows(layout: Layout, reduced: ReducedSubject) -> Iterator[Row]:
         if not columns.n_clumps:
             continue
         summary = reduced.summaries[columns.task.key]
-        for number, clump in enumerate(summary["clumps"], start=1):
+        for number, clump in enumerate(_clumps_of(columns, summary), start=1):
             ra, dec = sky_position(subject, clump["x"] + clump["width"] / 2, clump["y"] + clump["height"] / 2)
             values = {
                 "subject_id": subject.pk, "name": subject.name, "task": columns.task.name, "clump": number,
                 "n_seen": summary["n_seen"], "ra": ra, "dec": dec,
-                **{side: clump[side] for side in ("x", "y", "width", "height", "n_marks", "fraction")},
+                **{side: clump[side] for side in ("x", "y", "width", "height", "n_marks")},
+                "fraction": clump["n_marks"] / summary["n_seen"],
+                **{column.name: clump.get(column.name) for column in CLUMP_MODEL},
                 **dict(zip(columns.labels, clump["label_fractions"].values(), strict=True)),
             }  # fmt: skip
             yield [values.get(column.name) for column in layout.clumps]
+
+
+def _clumps_of(columns: TaskColumns, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The model's boxes where the task has a model, else those of the running vote."""
+    clumps: list[dict[str, Any]] = (
+        summary.get("consensus", {"clumps": []})["clumps"] if columns.errors else summary["clumps"]
+    )
+    return clumps
 
 
 def sky_position(subject: Subject, x: float, y: float) -> tuple[float | None, float | None]:

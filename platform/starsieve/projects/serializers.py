@@ -88,7 +88,15 @@ class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
     def get_tasks(self, workflow: Workflow) -> Any:
         return _definition(workflow)["tasks"]
 
-    @extend_schema_field(inline_serializer("Retirement", {"classification_count": serializers.IntegerField()}))
+    @extend_schema_field(
+        inline_serializer(
+            "Retirement",
+            {
+                "classification_count": serializers.IntegerField(),
+                "settled": serializers.BooleanField(required=False),
+            },
+        )
+    )
     def get_retirement(self, workflow: Workflow) -> Any:
         return _definition(workflow)["retirement"]
 

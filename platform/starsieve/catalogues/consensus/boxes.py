@@ -1,6 +1,6 @@
 """Consensus of a task in which boxes are drawn: things with a probability and errors, and what may be missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,12 @@ class BoxOutcome:
                 zip(self.labels, np.round(found.label_fractions[number], DECIMALS).tolist(), strict=True)
             ),
         }
+
+
+def settled_subject_ids(outcomes: Iterable[BoxOutcome]) -> list[int]:
+    """Subjects on which more votes would change nothing in any of the tasks."""
+    settled = [set(outcome.subject_ids[outcome.settled > 0].tolist()) for outcome in outcomes]
+    return sorted(set.intersection(*settled)) if settled else []
 
 
 def fit_boxes(task: BoxesTask, marks: TaskMarks, gold: TrueBoxes) -> BoxOutcome:

@@ -10,9 +10,11 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from classify.models import Classification, GoldStandard, SubjectProgress
+from classify.services import retire_settled
 from classify.versions import counts_towards, definition_of
 from ml_worker.models import JobState
 from starsieve.accounts.models import User
+from starsieve.catalogues.consensus.boxes import BoxOutcome, settled_subject_ids
 from starsieve.catalogues.consensus.gold import KnownAnswers, known_answers
 from starsieve.catalogues.consensus.judging import fits_and_judgements
 from starsieve.catalogues.consensus.methods import is_modelled, outcomes_of
@@ -64,7 +66,8 @@ def carry_out(*, run: ConsensusRun, on_progress: OnProgress | None = None) -> bo
     """Do a run that waits; whether this call did it. `on_progress` is told the classifications read.
 
     Claims the row by a conditional update, so that of two workers one goes on. Reads without locks, fits, and in one
-    transaction writes the numbers of all subjects and takes away those of earlier runs.
+    transaction writes the numbers of all subjects and takes away those of earlier runs. Where the workflow says so,
+    then retires the subjects whose boxes are settled.
     """
     claimed = ConsensusRun.objects.filter(pk=run.pk, state=JobState.PENDING).update(
         state=JobState.RUNNING, heartbeat_at=timezone.now()
@@ -158,6 +161,9 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
         kept = earlier.order_by("-pk").values_list("pk", flat=True)[: RUNS_KEPT - 1]
         earlier.exclude(pk__in=list(kept)).delete()
         _end(run, JobState.DONE, watermark=read.watermark, n_classifications=read.n_classifications, tasks=tasks)
+    if definition.retirement.settled:
+        boxes = [outcome for outcome in outcomes.values() if isinstance(outcome, BoxOutcome)]
+        retire_settled(workflow=run.workflow, subject_ids=settled_subject_ids(boxes))
 
 
 def _read_votes(run: ConsensusRun, definition: WorkflowDefinition, on_progress: OnProgress | None) -> _Read:
