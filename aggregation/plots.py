@@ -29,13 +29,17 @@ _RELIABILITY_INCHES = (4.6, 5.2)
 _FEW = 5
 
 
-def plot_reliability(reliability: metrics.Reliability, *, title: str = "Reliability", theme: str = "light") -> Figure:
+def plot_reliability(
+    reliability: metrics.Reliability, *, things: str = "subjects", title: str = "Reliability", theme: str = "light"
+) -> Figure:
     r"""Draw a reliability curve: what came true against what was promised, and how many subjects promised it.
 
     Parameters
     ----------
     reliability
         Of `aggregation.reliability` or `diagnose`.
+    things
+        What the probabilities are promised of.
     title
         First words of the picture's alternative text; the page writes its own heading.
     theme
@@ -63,17 +67,19 @@ def plot_reliability(reliability: metrics.Reliability, *, title: str = "Reliabil
         _curve(axes, reliability, colours)
         _share_axis(axes.yaxis)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Share that came true")
-        axes.text(0.03, 0.95, _reliability_note(reliability), va="top", color=colours.text, transform=axes.transAxes)
+        axes.text(
+            0.03, 0.95, _reliability_note(reliability, things), va="top", color=colours.text, transform=axes.transAxes
+        )
         _bars(strip, reliability, colours)
         _share_axis(strip.xaxis)
-        strip.set(xlabel="Promised probability", ylabel="Subjects")
+        strip.set(xlabel="Promised probability", ylabel=things.capitalize())
         figure.align_ylabels()
         arrange(figure)
     bins = "".join(
         f" {p:.0%} promised: {a:.0%} of {k:,}.".replace("%", " %")
         for p, a, k in zip(promised, delivered, reliability.n[used], strict=True)
     )
-    summary = f"{n:,} subjects, calibration error {_calibration_error(reliability):.3f}." if n else "No subjects."
+    summary = f"{n:,} {things}, calibration error {_calibration_error(reliability):.3f}." if n else f"No {things}."
     figure.set_label(f"{title}\n{summary}{bins}")
     return figure
 
@@ -275,11 +281,11 @@ def _calibration_error(reliability: metrics.Reliability) -> float:
     return float((gap * reliability.n[used]).sum() / reliability.n.sum())
 
 
-def _reliability_note(reliability: metrics.Reliability) -> str:
+def _reliability_note(reliability: metrics.Reliability, things: str) -> str:
     n = int(reliability.n.sum())
     if not n:
-        return "no subjects"
-    return f"{n:,} subjects\ncalibration error {_calibration_error(reliability):.3f}"
+        return f"no {things}"
+    return f"{n:,} {things}\ncalibration error {_calibration_error(reliability):.3f}"
 
 
 def _curve(axes: Axes, reliability: metrics.Reliability, colours: Theme) -> None:

@@ -75,6 +75,12 @@ def test_the_reliability_curve_goes_through_the_means_of_the_full_bins():
     assert [patch.get_height() for patch in strip.patches] == table.n.tolist()
 
 
+def test_a_reliability_curve_of_other_things_says_so():
+    figure = plot_reliability(some_reliability(), things="boxes")
+    assert figure.axes[1].get_ylabel() == "Boxes"
+    assert figure.get_label().startswith("Reliability\n300 boxes, calibration error")
+
+
 def test_the_completeness_mark_sits_at_the_rate():
     score, positive = some_scores()
     (axes,) = plot_completeness(score, positive, rate=0.01).axes

@@ -265,6 +265,10 @@ RELEASE = {"formats": ["csv"]}
 CATALOGUES: dict[str, Endpoint] = {
     "results": page(workflow, GET=Call(VIEWERS)),
     "results_plot": file(lambda w, p: workflow(w, p) | {"name": "T0-grades"}, GET=Call(VIEWERS)),
+    "consensus_plot": file(
+        lambda w, p: workflow(w, p) | {"run_id": p.consensus.pk, "name": "T0-reliability"}, GET=Call(VIEWERS)
+    ),
+    "update_consensus": page(workflow, POST=Call(EDITORS)),
     "results_subjects": page(workflow, GET=Call(VIEWERS)),
     "subject_result": page(subject, GET=Call(VIEWERS)),
     "decide_subject": page(subject, POST=Call(RETIRERS, body=lambda w, p: {"decision": "retire"})),
@@ -272,6 +276,7 @@ CATALOGUES: dict[str, Endpoint] = {
     "release_retry": page(release, POST=Call(EDITORS)),
     "release_file": file(lambda w, p: release(w, p) | {"name": "subjects.csv"}, GET=Call(VIEWERS)),
     "api_results": api(of_workflow("pk"), GET=Call(VIEWERS)),
+    "api_consensus": api(of_workflow("pk"), GET=Call(VIEWERS)),
     "api_releases": api(
         of_workflow("pk"),
         GET=Call(VIEWERS),

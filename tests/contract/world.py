@@ -17,7 +17,7 @@ from classify.submissions import Submission
 from ml_worker.models import JobState, ModelVersion, PrefilterBatch, Shard
 from starsieve.accounts.models import ApiToken, User
 from starsieve.accounts.services import make_token
-from starsieve.catalogues.models import Release
+from starsieve.catalogues.models import ConsensusRun, Release, SubjectConsensus
 from starsieve.projects.models import Membership, Project, Subject, SubjectSet, Workflow
 from starsieve.projects.services import create_project, link_subject_set
 from starsieve.projects.stamps import store_frame
@@ -44,6 +44,7 @@ class Place:
     fresh: Subject
     batch: PrefilterBatch
     release: Release
+    consensus: ConsensusRun
 
     @property
     def classification(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def _place(kind: str, people: dict[str, User | None], model: ModelVersion, frame
     record_classification(workflow=workflow, volunteer=Volunteer.objects.create(visitor=uuid4()), submission=submission)
     return Place(
         kind, project, workflow, subject_set, SubjectSet.objects.create(project=project, name="spare"), subject, fresh,
-        _batch(workflow, subject_set, subject, model, owner), _release(workflow, owner),
+        _batch(workflow, subject_set, subject, model, owner), _release(workflow, owner), _consensus(workflow, subject),
     )  # fmt: skip
 
 
@@ -164,3 +165,23 @@ def _release(workflow: Workflow, owner: User) -> Release:
     for name in files:
         (folder / name).write_text("a,b\n1\n")
     return release
+
+
+def _consensus(workflow: Workflow, subject: Subject) -> ConsensusRun:
+    """A finished run that gold has judged."""
+    fit = {
+        "method": "ordinal", "settings": {}, "n_votes": 1, "n_subjects": 1, "n_volunteers": 1, "log_likelihood": -1,
+        "n_iterations": 3, "converged": True, "thresholds": [-1, 0, 1], "row_strength": 20, "n_adjudicate": 0,
+    }  # fmt: skip
+    judgement = {
+        "n_gold": 12, "classes": ["A", "another answer"], "n_true": [6, 6], "rate": 0.001, "level": 0.95,
+        "figures": {"accuracy": [0.75, 0.5, 0.9]}, "confusion": [[4, 2], [1, 5]],
+        "reliability": [{"n": 12, "from": 0.8, "to": 0.9, "promised": 0.8, "delivered": 0.75, "low": 0.5, "high": 0.9}],
+    }  # fmt: skip
+    run = ConsensusRun.objects.create(
+        workflow=workflow, workflow_version=workflow.current, watermark=1, n_classifications=1, state=JobState.DONE,
+        tasks={"T0": {"fit": fit, "judgement": judgement}}, finished_at=MOMENT,
+    )  # fmt: skip
+    said = {"n": 1, "p": [0.9, 0.1, 0, 0, 0], "answer": "A", "rank": 2.5, "rank_error": 0.3, "adjudicate": False}
+    SubjectConsensus.objects.create(run=run, subject=subject, tasks={"T0": said})
+    return run

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404
 from classify.models import SubjectProgress
 from starsieve.accounts.models import User
 from starsieve.catalogues.files import action_for
-from starsieve.catalogues.models import Release
+from starsieve.catalogues.models import ConsensusRun, Release
 from starsieve.projects.models import Workflow, WorkflowVersion
 from starsieve.projects.permissions import Action, require
 
@@ -45,6 +45,12 @@ def release_for(user: User | AnonymousUser, release_id: int, *, slug: str | None
         releases = releases.filter(workflow__project__slug=slug)
     release = get_object_or_404(releases, pk=release_id)
     return release, require(user, release.workflow.project, Action.SEE_RESULTS)
+
+
+def consensus_run_for(workflow: Workflow, run_id: int) -> ConsensusRun:
+    """A finished run of the workflow."""
+    runs = ConsensusRun.objects.done().select_related("workflow_version")
+    return get_object_or_404(runs.defer("workflow_version__definition"), workflow=workflow, pk=run_id)
 
 
 def may_have(grants: Grants, name: str) -> bool:

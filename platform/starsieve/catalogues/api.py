@@ -19,11 +19,17 @@ from starsieve.api.pagination import IdCursorPagination
 from starsieve.api.problems import Unprocessable
 from starsieve.catalogues import services
 from starsieve.catalogues.access import current_version, file_of, release_for, workflow_for
+from starsieve.catalogues.consensus.pages import consensus_on_subjects, with_methods
 from starsieve.catalogues.files import CONTENT_TYPES
 from starsieve.catalogues.freezing import in_catalogue, models_in_use, score_annotations
-from starsieve.catalogues.models import Release
+from starsieve.catalogues.models import ConsensusRun, Release
 from starsieve.catalogues.release_settings import ReleaseSettings, SettingsProblem
-from starsieve.catalogues.serializers import MakeReleaseSerializer, ReleaseSerializer, SubjectResultSerializer
+from starsieve.catalogues.serializers import (
+    ConsensusRunSerializer,
+    MakeReleaseSerializer,
+    ReleaseSerializer,
+    SubjectResultSerializer,
+)
 from starsieve.catalogues.views import download
 from starsieve.projects.permissions import Action, require
 
@@ -47,15 +53,41 @@ class WorkflowResults(generics.ListAPIView[SubjectProgress]):
     def get_queryset(self) -> QuerySet[SubjectProgress]:
         if getattr(self, "swagger_fake_view", False):  # the schema is drawn without a workflow
             return SubjectProgress.objects.none()
-        workflow, _ = workflow_for(self.request.user, self.kwargs["pk"], Action.SEE_RESULTS)
-        self.current = current_version(workflow)
-        rows = SubjectProgress.objects.filter(in_catalogue(), workflow=workflow).select_related(
+        self.workflow, _ = workflow_for(self.request.user, self.kwargs["pk"], Action.SEE_RESULTS)
+        current_version(self.workflow)
+        rows = SubjectProgress.objects.filter(in_catalogue(), workflow=self.workflow).select_related(
             "subject", "tallied_version"
         )
-        return rows.annotate(**score_annotations(models_in_use(workflow)))
+        return rows.annotate(**score_annotations(models_in_use(self.workflow)))
+
+    def paginate_queryset(self, queryset: Any) -> list[SubjectProgress]:
+        """The page, and beside it what the models say of its subjects."""
+        page: list[SubjectProgress] = super().paginate_queryset(queryset) or []
+        said = consensus_on_subjects(self.workflow, [row.subject_id for row in page])
+        self.consensus = {pk: with_methods(said.run, each) for pk, each in said.of.items()} if said.run else {}
+        return page
 
     def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "current": getattr(self, "current", None)}
+        context = super().get_serializer_context()
+        if hasattr(self, "consensus"):
+            context |= {"current": self.workflow.current, "consensus": self.consensus}
+        return context
+
+
+class WorkflowConsensus(APIView):
+    @extend_schema(
+        operation_id="get_consensus",
+        summary="The last fit of the workflow's models, and what it is worth",
+        description="The latest finished run: how each task's model was fitted, and its figures on the gold standard. "
+        "404 while none has finished. What it says of each subject is in the results.",
+        responses=ConsensusRunSerializer,
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        workflow, _ = workflow_for(request.user, pk, Action.SEE_RESULTS)
+        run = ConsensusRun.objects.select_related("workflow_version").latest_done(workflow)
+        if run is None:
+            raise Http404
+        return Response(ConsensusRunSerializer(run).data)
 
 
 class WorkflowReleases(generics.ListAPIView[Release]):

@@ -88,6 +88,9 @@ class FrozenSubject(models.Model):
 
 
 class ConsensusRunQuerySet(models.QuerySet["ConsensusRun"]):
+    def done(self) -> Self:
+        return self.filter(state=JobState.DONE)
+
     def unfinished(self) -> Self:
         return self.filter(state__in=UNFINISHED)
 
@@ -100,7 +103,7 @@ class ConsensusRunQuerySet(models.QuerySet["ConsensusRun"]):
 
     def latest_done(self, workflow: Workflow) -> "ConsensusRun | None":
         """The run whose numbers the workflow's pages show: the last one that was finished."""
-        return self.filter(workflow=workflow, state=JobState.DONE).order_by("-id").first()
+        return self.done().filter(workflow=workflow).order_by("-id").first()
 
 
 class ConsensusRun(models.Model):

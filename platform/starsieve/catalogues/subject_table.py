@@ -14,6 +14,7 @@ from django.http import Http404
 from classify.models import SubjectProgress
 from classify.results import current_summary
 from ml_worker.models import Prediction
+from starsieve.catalogues.consensus.pages import Headline, headlines_of
 from starsieve.catalogues.freezing import in_catalogue, models_in_use
 from starsieve.catalogues.models import SubjectDisagreement
 from starsieve.projects.frames import frame_urls
@@ -72,16 +73,20 @@ class SubjectRow:
     share: float | None
     disagreement: float | None
     score: float | None
+    consensus: Headline | None
 
 
 @dataclass(frozen=True)
 class SubjectPage:
+    """`modelled` is the task whose consensus the rows give; None where none of them has any."""
+
     rows: Sequence[SubjectRow]
     next_cursor: str
+    modelled: Task | None
 
 
 def subject_page(workflow: Workflow, wanted: Wanted) -> SubjectPage:
-    """One page of the table: three or four queries, whatever the size of the workflow."""
+    """One page of the table: at most six queries, whatever the size of the workflow."""
     model_ids = models_in_use(workflow)
     found = list(_keys(workflow, wanted, model_ids)[: PAGE_SIZE + 1])
     shown = found[:PAGE_SIZE]
@@ -93,9 +98,12 @@ def subject_page(workflow: Workflow, wanted: Wanted) -> SubjectPage:
         )
     }
     scores = scores_of(ids, model_ids)
-    rows = [_row(workflow, progress[subject_id], scores.get(subject_id)) for subject_id in ids]
-    more = len(found) > PAGE_SIZE
-    return SubjectPage(rows, wanted.cursor(float(shown[-1][1]), shown[-1][0]) if more else "")
+    modelled, headlines = headlines_of(workflow, ids)
+    rows = [
+        _row(workflow, progress[subject_id], scores.get(subject_id), headlines.get(subject_id)) for subject_id in ids
+    ]
+    next_cursor = wanted.cursor(float(shown[-1][1]), shown[-1][0]) if len(found) > PAGE_SIZE else ""
+    return SubjectPage(rows, next_cursor, modelled if headlines else None)
 
 
 def _keys(workflow: Workflow, wanted: Wanted, model_ids: list[int]) -> QuerySet[Any, tuple[int, float]]:
@@ -135,7 +143,7 @@ def scores_of(subject_ids: Sequence[int], model_ids: list[int]) -> dict[int, flo
     return {subject_id: score for subject_id, (_, score) in scores.items()}
 
 
-def _row(workflow: Workflow, progress: SubjectProgress, score: float | None) -> SubjectRow:
+def _row(workflow: Workflow, progress: SubjectProgress, score: float | None, consensus: Headline | None) -> SubjectRow:
     assert workflow.current is not None  # the page is not shown otherwise
     summaries = current_summary(progress, workflow.current)
     key, summary = next(iter(summaries.items()))
@@ -149,6 +157,7 @@ def _row(workflow: Workflow, progress: SubjectProgress, score: float | None) -> 
         share=share,
         disagreement=sorted_by.value if sorted_by else None,
         score=score,
+        consensus=consensus,
     )
 
 

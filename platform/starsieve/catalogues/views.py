@@ -4,8 +4,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.core.cache import cache
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -14,11 +16,22 @@ from classify.services import reopen_subject, retire_subject
 from ml_worker.models import JobState
 from starsieve.accounts.models import User
 from starsieve.catalogues import services
-from starsieve.catalogues.access import current_version, file_of, may_have, progress_for, release_for, workflow_for
+from starsieve.catalogues.access import (
+    consensus_run_for,
+    current_version,
+    file_of,
+    may_have,
+    progress_for,
+    release_for,
+    workflow_for,
+)
+from starsieve.catalogues.consensus.pages import consensus_on_page, consensus_on_subjects, subject_models
+from starsieve.catalogues.consensus.pictures import Picture, pictures_of
+from starsieve.catalogues.consensus.runs import AlreadyRunning, NothingToFit, request_consensus
 from starsieve.catalogues.files import DESCRIPTIONS, content_type_of, release_folder
 from starsieve.catalogues.forms import ReleaseForm
 from starsieve.catalogues.freezing import models_in_use
-from starsieve.catalogues.models import Release
+from starsieve.catalogues.models import ConsensusRun, Release
 from starsieve.catalogues.plots import plots_of
 from starsieve.catalogues.release_settings import SettingsProblem
 from starsieve.catalogues.statistics import progress_of, statistics_of, stored_statistics
@@ -51,6 +64,7 @@ def results(request: HttpRequest, slug: str, workflow_id: int) -> HttpResponse:
         "statistics": statistics,
         "plots": plots,
         "has_questions": any(plot.name.endswith("-fractions") for plot in plots),
+        "consensus": consensus_on_page(workflow, current, progress),
         "release": workflow.releases.done().first(),
     }
     return render(request, "catalogues/results.html", context)
@@ -66,10 +80,52 @@ def plot(request: HttpRequest, slug: str, workflow_id: int, name: str) -> HttpRe
     found = next((plot for plot in plots_of(statistics, current.parsed) if plot.name == name), None)
     if found is None:
         raise Http404("There is no such plot.")
-    theme: Theme = "light" if request.GET.get("theme") == "light" else "dark"
-    response = HttpResponse(found.svg(theme), content_type="image/svg+xml")
+    response = HttpResponse(found.svg(_theme(request)), content_type="image/svg+xml")
     patch_cache_control(response, private=True, max_age=PLOT_SECONDS if asked_for == statistics.version else 0)
     return response
+
+
+def _theme(request: HttpRequest) -> Theme:
+    return "light" if request.GET.get("theme") == "light" else "dark"
+
+
+@require_GET
+def consensus_plot(request: HttpRequest, slug: str, workflow_id: int, run_id: int, name: str) -> HttpResponse:
+    """One plot of a consensus run, in the colours of ?theme=dark or light. A run that is done never changes."""
+    workflow, _ = workflow_for(request.user, workflow_id, Action.SEE_RESULTS, slug=slug)
+    run = consensus_run_for(workflow, run_id)
+    found = next((picture for picture in pictures_of(run) if picture.name == name), None)
+    if found is None:
+        raise Http404("There is no such plot.")
+    response = HttpResponse(_drawn(run, found, _theme(request)), content_type="image/svg+xml")
+    patch_cache_control(response, private=True, max_age=PLOT_SECONDS)
+    return response
+
+
+def _drawn(run: ConsensusRun, picture: Picture, theme: Theme) -> str:
+    """From the cache where it was drawn before: matplotlib takes a good part of a second."""
+    assert run.finished_at is not None
+    key = f"consensus-plot:{run.pk}:{run.finished_at.timestamp():.0f}:{picture.name}:{theme}"
+    svg: str | None = cache.get(key)
+    if svg is None:
+        svg = picture.svg(theme)
+        cache.set(key, svg, PLOT_SECONDS)
+    return svg
+
+
+@require_POST
+def update_consensus(request: HttpRequest, slug: str, workflow_id: int) -> HttpResponse:
+    """Have the models fitted again now."""
+    workflow, _ = workflow_for(request.user, workflow_id, Action.MAKE_RELEASE, slug=slug)
+    try:
+        request_consensus(workflow=workflow, user=request.user if isinstance(request.user, User) else None)
+    except NothingToFit:
+        messages.info(request, "No question of this workflow has a method beyond counting votes: nothing to compute.")
+    except AlreadyRunning:
+        messages.info(request, "The consensus is being computed already; the numbers appear here in a moment.")
+    else:
+        messages.success(request, "The consensus is being computed; the numbers appear here in a moment.")
+    return redirect(reverse("results", args=[slug, workflow_id]) + "#consensus")
 
 
 @require_GET
@@ -102,7 +158,9 @@ def subject_result(request: HttpRequest, slug: str, workflow_id: int, subject_id
     workflow, grants = workflow_for(request.user, workflow_id, Action.SEE_RESULTS, slug=slug)
     current = current_version(workflow)
     progress = progress_for(workflow, subject_id)
-    tasks = task_results(progress, current)
+    said = consensus_on_subjects(workflow, [subject_id])
+    models = subject_models(workflow, said.run, said.of[subject_id]) if said.run else {}
+    tasks = task_results(progress, current, models)
     model_ids = models_in_use(workflow)
     context = {
         "workflow": workflow,
@@ -116,6 +174,7 @@ def subject_result(request: HttpRequest, slug: str, workflow_id: int, subject_id
         "progress": progress,
         "frames": frames_on_page(progress),
         "tasks": tasks,
+        "run": said.run,
         "boxes": [box for task in tasks for box in task.boxes],
         "score": scores_of([subject_id], model_ids).get(subject_id),
         "sees_hidden": Action.EDIT in grants,

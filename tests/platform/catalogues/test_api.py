@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from starsieve.catalogues.consensus.runs import run_consensus
 from starsieve.catalogues.models import Release
 from tests.platform.catalogues.conftest import BOXES, TREE, box
 
@@ -63,8 +64,52 @@ def test_results_come_in_pages_that_cover_everything_once(client: Client, workfl
 def test_a_page_of_results_costs_a_fixed_number_of_queries(
     client: Client, workflow: Any, django_assert_max_num_queries: Any
 ) -> None:
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         client.get(results(workflow))
+    run_consensus(workflow=workflow)
+    with django_assert_max_num_queries(5):
+        client.get(results(workflow))
+
+
+def test_results_tell_what_the_models_say(client: Client, survey: Any, workflow: Any) -> None:
+    assert [row["consensus"] for row in client.get(results(workflow)).json()["results"]] == [None, None]
+    run = run_consensus(workflow=workflow)
+    stored = run.subjects.get().tasks
+    survey.answer(workflow, "one", 0)
+    first, second = sorted(client.get(results(workflow)).json()["results"], key=itemgetter("name"))
+    assert first["consensus"] == {"T0": {"method": "pooled", **stored["T0"]}}
+    assert (first["consensus"]["T0"]["n"], first["tasks"]["T0"]["n"]) == (2, 3)
+    assert second["consensus"] is None
+
+
+def test_the_last_finished_run_is_told(client: Client, workflow: Any) -> None:
+    from starsieve.catalogues.models import ConsensusRun
+
+    address = f"/api/v1/workflows/{workflow.pk}/consensus"
+    missing = client.get(address)
+    assert (missing.status_code, missing["Content-Type"]) == (404, "application/problem+json")
+    run = run_consensus(workflow=workflow)
+    ConsensusRun.objects.create(workflow=workflow, workflow_version=workflow.current)
+    body = client.get(address).json()
+    assert body["id"] == run.pk
+    assert (body["workflow"], body["version"], body["n_classifications"]) == (workflow.pk, "1.1", 2)
+    assert body["watermark"] == workflow.classifications.last().pk
+    assert body["finished_at"]
+    assert body["tasks"] == run.tasks
+    assert body["tasks"]["T0"]["fit"]["method"] == "pooled"
+    assert body["tasks"]["T0"]["judgement"] is None
+
+
+def test_what_the_models_said_of_other_questions_is_left_out(client: Client, survey: Any, workflow: Any) -> None:
+    from starsieve.projects.services import publish_version
+
+    run_consensus(workflow=workflow)
+    definition = {"first": "T0", "tasks": {"T0": {**TREE["T0"], "type": "multiple", "name": "other"}}}
+    definition["tasks"]["T0"]["answers"] = TREE["T1"]["answers"]
+    publish_version(
+        workflow=workflow, definition={**definition, "retirement": {"classification_count": 2}}, user=survey.owner
+    )
+    assert [row["consensus"] for row in client.get(results(workflow)).json()["results"]] == [None, None]
 
 
 def test_boxes_are_in_the_results(client: Client, survey: Any) -> None:
@@ -74,7 +119,7 @@ def test_boxes_are_in_the_results(client: Client, survey: Any) -> None:
     assert (task["n_seen"], task["clumps"][0]["x"], task["clumps"][0]["fraction"]) == (1, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("name", ["results", "releases"])
+@pytest.mark.parametrize("name", ["results", "releases", "consensus"])
 def test_a_private_project_and_an_unknown_workflow_look_alike(client: Client, workflow: Any, name: str) -> None:
     workflow.project.is_public = False
     workflow.project.save()
