@@ -60,18 +60,16 @@ class WorkflowResults(generics.ListAPIView[SubjectProgress]):
         )
         return rows.annotate(**score_annotations(models_in_use(self.workflow)))
 
-    def paginate_queryset(self, queryset: Any) -> list[SubjectProgress]:
+    def paginate_queryset(self, queryset: Any) -> Any:
         """The page, and beside it what the models say of its subjects."""
-        page: list[SubjectProgress] = super().paginate_queryset(queryset) or []
+        page = super().paginate_queryset(queryset) or []
         said = consensus_on_subjects(self.workflow, [row.subject_id for row in page])
         self.consensus = {pk: with_methods(said.run, each) for pk, each in said.of.items()} if said.run else {}
         return page
 
     def get_serializer_context(self) -> dict[str, Any]:
-        context = super().get_serializer_context()
-        if hasattr(self, "consensus"):
-            context |= {"current": self.workflow.current, "consensus": self.consensus}
-        return context
+        known = {"current": self.workflow.current, "consensus": self.consensus} if hasattr(self, "consensus") else {}
+        return {**super().get_serializer_context(), **known}
 
 
 class WorkflowConsensus(APIView):
