@@ -33,6 +33,7 @@ from aggregation.grades import (
     grade_distribution,
     grades_from_counts,
 )
+from aggregation.intervals import beta_interval, wilson_interval
 from aggregation.juror import MachineEvidence, combine_machines, held_out_scores, machine_evidence, score_bins
 from aggregation.majority import Majority, majority
 from aggregation.metrics import (
@@ -66,12 +67,10 @@ from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
     RunningTally,
     Tally,
-    beta_interval,
     last_votes,
     reach_probability,
     tally_from_counts,
     tally_votes,
-    wilson_interval,
 )
 from aggregation.tasks import (
     DEFAULT_METHOD,

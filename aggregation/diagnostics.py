@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from aggregation import metrics
 from aggregation._votes import BoolArray, FloatArray, IntArray, count
-from aggregation.tallies import wilson_interval
+from aggregation.intervals import wilson_interval
 
 #: Of completeness, where no other is asked for: one false alarm in a thousand.
 DEFAULT_RATE = 1e-3

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation._votes import BoolArray, FloatArray, IntArray, check_codes, count, ratio
-from aggregation.tallies import wilson_interval
+from aggregation.intervals import wilson_interval
 
 #: Smallest probability that `log_loss` uses; part of its definition, a certain error would be infinite.
 LOG_LOSS_CLIP = 1e-6

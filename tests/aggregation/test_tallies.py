@@ -5,12 +5,10 @@ from hypothesis import strategies as st
 
 from aggregation import (
     RunningTally,
-    beta_interval,
     last_votes,
     reach_probability,
     tally_from_counts,
     tally_votes,
-    wilson_interval,
 )
 
 VOTES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=30)
@@ -110,6 +108,29 @@ def test_beta_interval_without_votes_knows_nothing_and_refuses_nonsense():
     for count, level, prior in ((2, 0.9, (0.5, 0.5)), (1, 1.0, (0.5, 0.5)), (1, 0.9, (0, 1))):
         with pytest.raises(ValueError, match="must"):
             beta_interval(count, 1, level, prior)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=20))
+def test_a_replaced_vote_equals_the_batch_of_last_votes(votes):
+    state, latest = RunningTally.empty(4), {}
+    for volunteer, answer in votes:
+        state = state.add(answer, replaces=latest.get(volunteer))
+        latest[volunteer] = answer
+    kept = last_votes([0] * len(votes), [volunteer for volunteer, _ in votes])
+    batch = tally_votes([0] * len(kept), [votes[row][1] for row in kept], 4, n_subjects=1)
+    np.testing.assert_array_equal(state.tally().counts, batch.counts)
+
+
+@pytest.mark.parametrize("vote", [4, -1, [0, 1], []])
+def test_a_vote_outside_the_task_is_refused(vote):
+    with pytest.raises(ValueError, match=r"vote|one answer"):
+        RunningTally.empty(4).add(vote)
+
+
+def test_replacing_a_vote_that_was_never_counted_is_refused():
+    with pytest.raises(ValueError, match="never counted"):
+        RunningTally.empty(2).add(0, replaces=1)
 
 
 @settings(max_examples=60, deadline=None)

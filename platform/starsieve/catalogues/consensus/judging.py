@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from aggregation.boxes import box_iou
 from aggregation.diagnostics import Estimate, diagnose
+from aggregation.intervals import wilson_interval
 from aggregation.metrics import Reliability, reliability
-from aggregation.tallies import wilson_interval
 from starsieve.catalogues.consensus.boxes import BoxOutcome, TrueBoxes
 from starsieve.catalogues.consensus.gold import KnownAnswers
 from starsieve.catalogues.consensus.methods import FloatArray, Outcome
