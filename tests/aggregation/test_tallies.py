@@ -123,6 +123,10 @@ def test_last_votes_equal_the_slow_reference(rows):
     assert last_votes(*columns).tolist() == sorted(latest.values())
 
 
+# A tree like Galaxy Zoo's: smooth (0) -> roundness 1, featured (1) -> edge-on 2, artifact ends; 1 and 2 -> odd 3.
+TREE = [[1, 2, -1], [3, 3], [3, 3], [-1, -1]]
+
+
 def test_reach_probability_follows_all_paths():
     smooth = np.array([[0.6, 0.3, 0.1]])
     half = np.array([[0.5, 0.5]])
