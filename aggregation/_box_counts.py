@@ -55,6 +55,9 @@ class Shared:
         Subjects over `RATES`.
     scatter
         Of log sizes around their group's: sum of squares, degrees of freedom.
+    growth
+        For the exponent of the scatter's growth with size u, the log side: slope of the likelihood, and the degrees
+        of freedom with their first two moments of u, (4,).
     sizes
         Of the groups that are objects or decoys: number, sums of log width and log height, sum of both squared.
     objects, strays
@@ -70,6 +73,7 @@ class Shared:
     decoys: FloatArray
     rates: FloatArray
     scatter: FloatArray
+    growth: FloatArray
     sizes: FloatArray
     objects: FloatArray
     strays: FloatArray
@@ -116,8 +120,7 @@ def count_scene(
         np.bincount(here, squares, n_subjects),
         np.bincount(here, 2.0 * residuals.freedom, n_subjects),
     ]
-    scatter = np.array([residuals.size_squares.sum(), 2.0 * residuals.freedom.sum()])
-    shared = _shared(scene, group, belief, scatter, testimony, n_grades, gold_teaches)
+    shared = _shared(scene, group, belief, residuals, testimony, n_grades, gold_teaches)
     return Counts(present, by_volunteer, np.stack(by_subject, axis=1), shared)
 
 
@@ -167,8 +170,9 @@ def _by_volunteer(
     add(MISSED, local, np.maximum(there[viewers.subject] - seen, 0.0))
     add(FALSE, mark_by, 1.0 - real)
     add(MARKS, mark_by, np.ones(len(real)))
-    blur = pictures.blur[scene.subject[residuals.mark]]
-    add(SQUARES, mark_by[residuals.mark], residuals.squares / blur)
+    # Relative to what blur and size make of the volunteer's own scatter.
+    own = scene.sums[residuals.mark, P] * skills.variance[scene.volunteer[residuals.mark]]
+    add(SQUARES, mark_by[residuals.mark], residuals.squares * own)
     add(FREEDOM, mark_by[residuals.mark], 2.0 * residuals.freedom)
     return present, columns.T
 
@@ -213,7 +217,7 @@ def _shared(
     scene: Scene,
     group: IntArray,
     belief: Belief,
-    scatter: FloatArray,
+    residuals: _Residuals,
     testimony: Testimony | None,
     n_grades: int,
     gold_teaches: bool,
@@ -234,13 +238,23 @@ def _shared(
         decoys=np.array([decoys.sum(), chances.sum(), known_decoys.sum()]),
         # Gold subjects are chosen, often for what is on them: they say nothing of how much there is to find.
         rates=((1.0 - is_gold)[:, np.newaxis] * belief.rates).sum(axis=0),
-        scatter=scatter,
+        scatter=np.array([residuals.size_squares.sum(), 2.0 * residuals.freedom.sum()]),
+        growth=_growth(scene, residuals),
         sizes=np.array([weight.sum(), *(weight @ size), weight @ (size**2).sum(axis=1)]),
         objects=_moments(population.objects, centre, weight),
         strays=_moments(population.strays, place, belief.stray[group]),
         answers=_answers(belief, testimony, n_grades, teaches),
         log_likelihood=belief.log_likelihood,
     )
+
+
+def _growth(scene: Scene, residuals: _Residuals) -> FloatArray:
+    rows, free = residuals.mark, residuals.freedom
+    log_side = (
+        scene.population.size_mean.mean() + 0.5 * (scene.sums[rows, RU] + scene.sums[rows, RV]) / scene.sums[rows, R]
+    )
+    slope = log_side @ (residuals.squares * scene.sums[rows, P] - 2.0 * free)
+    return np.array([slope, free.sum(), free @ log_side, free @ log_side**2])
 
 
 def _moments(field: Field, place: FloatArray, weight: FloatArray) -> FloatArray:

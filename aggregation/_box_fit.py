@@ -295,10 +295,12 @@ def _scene(
     table, population = state.table, state.model.population
     subject = table.subject[part.marks] - part.subjects.start
     volunteer = table.volunteer[part.marks]
+    size = table.size[part.marks]
+    growth = np.exp(population.growth * size.sum(axis=1))  # the exponent of the mean of the log sides, squared
     sums = mark_sums(
         table.centre[part.marks],
-        table.size[part.marks],
-        state.skills.variance[volunteer] * pictures.blur[subject],
+        size,
+        state.skills.variance[volunteer] * pictures.blur[subject] * growth,
         np.log(state.skills.false_rate[volunteer] * pictures.clutter[subject]),
         population,
     )

@@ -33,6 +33,7 @@ _LARGEST_SHAPE = 500.0  # a prior that is this narrow is one value
 REAL_BETA, REAL_PSEUDO = (4.0, 2.0), 2.0
 DECOY_BETA, DECOY_PSEUDO = (7.0, 13.0), 30.0
 _DECOY_RATE = (0.5, 5.0)  # pseudo-counts of decoys and of subjects
+_GROWTH_SPREAD, _LARGEST_GROWTH = 0.5, 1.5
 _FIELD_PSEUDO = 20.0
 _RATE_PSEUDO = 0.5
 
@@ -132,8 +133,18 @@ def learn_population(
         size_spread=size_spread,
         # One pseudo-count keeps the start where hardly any two marks agree.
         size_variance=max(float((squares + start.size_variance) / (freedom + 1.0)), _LEAST_SIZE_VARIANCE),
+        growth=_next_growth(counts.growth, population.growth),
     )
     return found, replace(priors, real=real, decoy=decoy)
+
+
+def _next_growth(counts: FloatArray, growth: float) -> float:
+    """One step of Newton's method for the exponent g of σ ∝ side^g, with a normal prior around 0."""
+    slope, freedom, first, second = counts
+    spread = second - first * first / freedom if freedom > 0 else 0.0
+    precision = 1.0 / _GROWTH_SPREAD**2
+    step = (slope - precision * growth) / (4.0 * spread + precision)
+    return float(np.clip(growth + step, 0.0, _LARGEST_GROWTH))
 
 
 def _detectability_prior(

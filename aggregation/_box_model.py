@@ -53,7 +53,7 @@ class Skills:
     false_rate
         Stray marks per classification.
     variance
-        Of the place of a mark around its object, per axis, in square units.
+        Of the place of a mark of unit side around its object, per axis, in square units.
     """
 
     attention: FloatArray
@@ -87,6 +87,8 @@ class Population:
         Mean of log width and log height, (2,), and variance of either among objects.
     size_variance
         Of log width and log height of a mark around its object's.
+    growth
+        Exponent with which the scatter of places grows with the side of a mark: 0, the same for all sizes, to 1.5.
     """
 
     real: FloatArray
@@ -98,6 +100,7 @@ class Population:
     size_mean: FloatArray
     size_spread: float
     size_variance: float
+    growth: float
 
     @property
     def rate(self) -> float:

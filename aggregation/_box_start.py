@@ -60,6 +60,7 @@ def _population(field: Field, size_mean: FloatArray, size_spread: float, size_va
         size_mean=size_mean,
         size_spread=size_spread,
         size_variance=max(size_variance, 0.03**2),
+        growth=0.0,
     )
 
 

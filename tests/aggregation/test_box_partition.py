@@ -20,6 +20,7 @@ POPULATION = Population(
     size_mean=np.zeros(2),
     size_spread=0.1,
     size_variance=0.02,
+    growth=0.0,
 )
 
 
