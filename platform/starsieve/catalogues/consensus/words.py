@@ -147,7 +147,7 @@ _MEANINGS = {
     "Brier": "squared error of the probabilities; 0 is perfect",
     "completeness": "share of the true boxes that was found",
     "purity": "share of the boxes found that are true",
-    "calibration error (ECE-15)": "mean gap between what was promised and what came true",
+    "calibration error (ECE-15)": "mean gap between promise and outcome, in 15 bins; the plot has fewer",
 }
 
 
