@@ -52,7 +52,7 @@ def test_a_run_prints_a_line_and_writes_a_row_for_each_figure(tmp_path: Path) ->
     assert [list(row) for row in rows] == [FIELDS] * len(rows)
     for row in rows:
         assert isinstance(row["value"], int | float)
-        assert row["bar"] is None or re.fullmatch(r"(<=|>=) [\d.]+", row["bar"])
+        assert row["bar"] is None or re.fullmatch(r"(<=|>=) [\d.e-]+", row["bar"])
         assert isinstance(row["ok"], bool)
     printed = result.stdout.splitlines()
     assert [line.split(": ")[0] for line in printed] == [f"votes     {row['name']}" for row in rows]

@@ -217,7 +217,7 @@ def test_clumps_have_their_box_support_labels_and_sky_position(
     survey.answer(workflow, "one", [box(45, 35, tool=1), box(5, 5)])
     survey.answer(workflow, "one", [box(45, 35)])
     survey.answer(workflow, "one", [])
-    release = make_release(workflow)
+    release = make_release(workflow, method="fractions")
     clumps = rows_of(release, "clumps", suffix)
     assert len(clumps) == 2
     expected = {
@@ -240,7 +240,7 @@ def test_a_stamp_without_coordinates_gives_clumps_without_position(
     workflow = survey.workflow(BOXES, names=("one",))
     workflow.project.subjects.update(wcs=None, ra=None, dec=None)
     survey.answer(workflow, "one", [box(5, 5)])
-    clump = rows_of(make_release(workflow), "clumps", "parquet")[0]
+    clump = rows_of(make_release(workflow, method="fractions"), "clumps", "parquet")[0]
     assert (clump["ra"], clump["dec"]) == (None, None)
 
 

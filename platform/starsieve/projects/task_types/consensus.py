@@ -31,6 +31,8 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Setting]]] = {
         "majority": {},
     },
     "grade": {"ordinal": {}, "fractions": {}},
+    "boxes": {"skills": {"min_probability": Setting(0.5, 0, 1)}, "voting": {}},
+    "boxes": {"skills": {"min_probability": Setting(0.5, 0, 1)}, "voting": {}},
 }
 
 
