@@ -45,6 +45,8 @@ class BoxModel:
         Codes of the known volunteers, ascending, int (n_known,).
     skills
         Of these volunteers.
+    counts
+        What they did, as far as skills depend on it, float (n_known, 10); see `_box_counts`.
     detector
         How a machine detector answers.
     """
@@ -54,6 +56,7 @@ class BoxModel:
     priors: Priors
     volunteer: IntArray
     skills: Skills
+    counts: FloatArray
     detector: Detector
 
     def as_json(self) -> dict[str, Any]:
@@ -65,14 +68,14 @@ class BoxModel:
     def from_json(cls, plain: dict[str, Any]) -> BoxModel:
         """The model that `as_json` wrote."""
         model: BoxModel = from_plain(cls, plain)
-        return model
+        return replace(model, counts=model.counts.reshape(-1, N_COLUMNS))
 
     def with_ids(self, ids: npt.ArrayLike) -> BoxModel:
         """The same with other volunteer codes: `ids[code]`, different integers from 0, such as primary keys."""
         codes = np.asarray(ids, dtype=np.int64)[self.volunteer]
         order = np.argsort(codes)
         skills = Skills(**{name: values[order] for name, values in vars(self.skills).items()})
-        return replace(self, volunteer=codes[order], skills=skills)
+        return replace(self, volunteer=codes[order], skills=skills, counts=self.counts[order])
 
     def skills_of(self, codes: IntArray) -> Skills:
         """Skills of volunteers by code; newcomers have the mean of the priors."""
@@ -182,7 +185,8 @@ def fit(
     if learning:
         order = np.argsort(table.volunteer_code)
         ordered = Skills(**{name: values[order] for name, values in vars(skills).items()})
-        model = replace(model, volunteer=table.volunteer_code[order], skills=ordered)
+        counts = totals.skills[order]
+        model = replace(model, volunteer=table.volunteer_code[order], skills=ordered, counts=counts)
     log_likelihood = 0.0 if totals.shared is None else totals.shared.log_likelihood
     return Fit(model, pictures, totals.skills, log_likelihood)
 
@@ -243,7 +247,8 @@ def _first_model(table: MarkTable, parts: list[Part], jury: Jury) -> BoxModel:
     priors = start_priors(table, parts)
     nobody = newcomers(priors, 0)
     detector = Detector.unknown(n_grades(jury.found))
-    return BoxModel(table.frame, start_population(table), priors, np.empty(0, np.int64), nobody, detector)
+    counts = np.empty((0, N_COLUMNS))
+    return BoxModel(table.frame, start_population(table), priors, np.empty(0, np.int64), nobody, counts, detector)
 
 
 def _each(

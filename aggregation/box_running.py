@@ -55,7 +55,8 @@ class RunningBoxes:
     Parameters
     ----------
     model
-        Where to start from, the `model` of an earlier result; without one the first `consensus` sweeps.
+        Where to start from, the `model` of an earlier result; without one the first `consensus` sweeps. What it has
+        learnt from must not be added again.
     settings
         The keywords gold, detections, min_probability and threads of `consensus_boxes`.
 
@@ -81,7 +82,8 @@ class RunningBoxes:
         self._rows: dict[int, slice] = {}
         self._before: dict[int, _Drawings] = {}
         self._shares: dict[int, _Share] = {}
-        self._totals: dict[int, FloatArray] = {}
+        known = () if model is None else zip(model.volunteer.tolist(), model.counts, strict=True)
+        self._totals: dict[int, FloatArray] = dict(known)
 
     def add(self, subject: int, volunteer: int, boxes: npt.ArrayLike, label: npt.ArrayLike | None = None) -> None:
         """Take note of one classification; it replaces an earlier one of the same volunteer on the subject.
@@ -175,7 +177,10 @@ class RunningBoxes:
         place = np.searchsorted(codes, volunteer)
         for name, values in vars(learnt).items():
             getattr(skills, name)[place] = values
-        self._model = replace(self._model, volunteer=codes, skills=skills)
+        all_counts = np.zeros((len(codes), counts.shape[1]))
+        all_counts[np.searchsorted(codes, known)] = self._model.counts
+        all_counts[place] = counts
+        self._model = replace(self._model, volunteer=codes, skills=skills, counts=all_counts)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
-from aggregation import RunningBoxes, consensus_boxes
+from aggregation import BoxModel, RunningBoxes, consensus_boxes
 from benchmarks.marks import simulate_marks
 
 
@@ -119,6 +121,25 @@ def test_jurors_of_a_subject_count_in_the_running_answer_too():
     assert len(state.consensus(4).boxes) == 0
     state.add(4, 8, [box])
     assert len(state.consensus(4).boxes) == 0
+
+
+def test_a_stored_model_brings_its_skills_along(marks):
+    """A volunteer with a long history is not a newcomer after a restart."""
+    every = list(classifications(marks))
+    first = RunningBoxes()
+    for subject, volunteer, boxes in every:
+        if subject < 24:
+            first.add(subject, volunteer, boxes)
+    first.sweep()
+    second = RunningBoxes(BoxModel.from_json(json.loads(json.dumps(first.model.as_json()))))
+    for subject, volunteer, boxes in every:
+        if subject == 24:
+            first.add(subject, volunteer, boxes)
+            second.add(subject, volunteer, boxes)
+    assert second.consensus(24).probability.tolist() == first.consensus(24).probability.tolist()
+    for name, values in vars(first.model.skills).items():
+        np.testing.assert_array_equal(getattr(second.model.skills, name), values)
+    np.testing.assert_array_equal(second.model.counts, first.model.counts)
 
 
 def test_labels_are_kept():

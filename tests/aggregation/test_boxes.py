@@ -353,6 +353,8 @@ def test_a_model_survives_json_and_new_ids(simulated):
         np.testing.assert_array_equal(second.probability, first.probability)
         np.testing.assert_array_equal(second.boxes, first.boxes)
         np.testing.assert_array_equal(second.volunteers.sigma[ids], whole.volunteers.sigma)
+    nobody = consensus_boxes([], [], np.empty((0, 4))).model
+    assert BoxModel.from_json(nobody.as_json()).counts.shape == nobody.counts.shape
     with pytest.raises(ValueError, match="BoxModel needs frame"):
         BoxModel.from_json({})
 
