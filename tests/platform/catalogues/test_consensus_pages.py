@@ -19,7 +19,7 @@ from starsieve.catalogues.consensus import judging, pictures, runs
 from starsieve.catalogues.consensus.methods import BOXES_METHOD, METHODS
 from starsieve.catalogues.consensus.words import METHOD_WORDS, percent
 from starsieve.catalogues.models import ConsensusRun
-from tests.platform.catalogues.conftest import GRADE, TREE
+from tests.platform.catalogues.conftest import BOXES, GRADE, TREE, box
 
 BRANCHING = {
     "T0": {
@@ -338,6 +338,49 @@ def test_weighted_votes_are_not_called_probabilities(client: Client, survey: Any
     html = subject_page(client, survey, workflow, "one")
     assert 'aria-label="Smooth, weighted votes"' in html
     assert 'aria-label="Smooth, probability"' not in html
+
+
+@pytest.fixture
+def marked(survey: Any) -> Any:
+    """Boxes by six volunteers who agree on one thing on each of twelve subjects, where gold knows it; fitted."""
+    from classify.models import GoldStandard
+
+    names = tuple(f"m{i:02}" for i in range(12))
+    workflow = survey.workflow(BOXES, names=names, limit=100)
+    for juror in range(6):
+        volunteer = survey.volunteer()
+        for name in names:
+            stray = [box(70, 60)] if juror == 0 else []
+            survey.answer(workflow, name, [box(20 + 0.2 * juror, 30 - 0.1 * juror), *stray], volunteer=volunteer)
+    for subject in workflow.project.subjects.all():
+        GoldStandard.objects.create(
+            workflow=workflow, subject=subject, task="T0", value=[box(20.5, 29.7)], source="expert"
+        )
+    runs.run_consensus(workflow=workflow)
+    return workflow
+
+
+def test_boxes_have_probabilities_errors_and_what_may_be_missing(client: Client, survey: Any, marked: Any) -> None:
+    said = marked.consensus_runs.get().subjects.get(subject__name="m00").tasks["T0"]
+    html = subject_page(client, survey, marked, "m00")
+    first = said["clumps"][0]
+    assert f"<strong>{len(said['clumps'])} box" in html
+    assert f"probability {percent(first['probability'])}".replace(">", "&gt;") in html
+    assert f'<rect class="box" x="{first["x"]}" y="{first["y"]}"' in html
+    assert f"± {first['x_error']:.1f}, {first['y_error']:.1f}" in html
+    assert "Counting alone gives 1 box." in html
+    assert client.get(at("results_subjects", marked)).context["page"].rows[0].consensus.answer.endswith("box")
+
+
+def test_boxes_are_judged_by_the_true_boxes(client: Client, marked: Any) -> None:
+    html = overview(client, marked)
+    assert "marks by 6 volunteers on 12 subjects" in html
+    assert "The typical volunteer misses" in html
+    assert "By gold: 12 true boxes." in html
+    assert '<th scope="row">Purity</th>' in html
+    address = at("consensus_plot", marked, marked.consensus_runs.get().pk, "T0-reliability")
+    assert address in html
+    assert b">Boxes<" in client.get(address).content
 
 
 def test_the_table_has_the_consensus_of_the_first_modelled_task(

@@ -86,7 +86,7 @@ def _task_model(task: Task, stored: dict[str, Any]) -> TaskModel:
         method=METHOD_WORDS[fit["method"]],
         fit=fit,
         notes=notes_of(fit),
-        pictures=list(task_pictures(task.key, answer_labels(task), stored)),
+        pictures=list(task_pictures(task, stored)),
         figures=_figures(judgement) if judgement else (),
         level=f"{judgement['level']:.0%}" if judgement else "",
         gold=_gold(judgement) if judgement else "",

@@ -15,6 +15,7 @@ from classify.versions import definition_of
 from starsieve.catalogues.consensus.subjects import answer_labels
 from starsieve.catalogues.models import ConsensusRun
 from starsieve.catalogues.svg import Theme
+from starsieve.projects.task_types import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,19 +41,19 @@ class Picture:
 def pictures_of(run: ConsensusRun) -> Iterator[Picture]:
     """Every picture of a finished run."""
     tasks = definition_of(run.workflow_version).tasks
-    for key, task in run.tasks.items():
-        yield from task_pictures(key, answer_labels(tasks[key]), task)
+    for key, stored in run.tasks.items():
+        yield from task_pictures(tasks[key], stored)
 
 
-def task_pictures(key: str, labels: Sequence[str], task: dict[str, Any]) -> Iterator[Picture]:
+def task_pictures(task: Task, stored: dict[str, Any]) -> Iterator[Picture]:
     """Of one task: its reliability first, where gold judges it, then what is taken for what."""
-    judgement = task["judgement"]
+    fit, judgement = stored["fit"], stored["judgement"]
     if judgement:
-        yield _reliability(key, judgement)
+        yield _reliability(task.key, judgement)
     if judgement and "confusion" in judgement:
-        yield _judged(key, judgement)
-    if "crowd" in task["fit"]:
-        yield _crowd(key, labels, task["fit"])
+        yield _judged(task.key, judgement)
+    if "crowd" in fit:
+        yield _crowd(task.key, answer_labels(task), fit)
 
 
 def _reliability(key: str, judgement: dict[str, Any]) -> Picture:

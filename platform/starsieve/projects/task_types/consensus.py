@@ -32,7 +32,6 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Setting]]] = {
     },
     "grade": {"ordinal": {}, "fractions": {}},
     "boxes": {"skills": {"min_probability": Setting(0.5, 0, 1)}, "voting": {}},
-    "boxes": {"skills": {"min_probability": Setting(0.5, 0, 1)}, "voting": {}},
 }
 
 
