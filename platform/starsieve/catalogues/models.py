@@ -151,6 +151,7 @@ class SubjectConsensus(models.Model):
     run = models.ForeignKey(ConsensusRun, on_delete=models.CASCADE, related_name="subjects")
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="+")
     tasks = models.JSONField()
+    marks = models.JSONField(default=dict, help_text="Task key → marks as they were drawn, and who drew them.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "subject"], name="consensus_once_per_run")]

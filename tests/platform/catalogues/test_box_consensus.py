@@ -68,6 +68,19 @@ def test_a_run_finds_the_clumps_with_probability_and_errors(clumpy: Callable[...
     assert (fit["method"], fit["n_subjects"], fit["n_volunteers"], fit["n_clumps"]) == ("skills", 16, 8, 24)
 
 
+def test_a_run_keeps_the_marks_with_who_drew_them(clumpy: Callable[..., Any]) -> None:
+    row = run(clumpy()).subjects.get(subject__name="c00")
+    said, drawn = row.tasks["T0"], row.marks["T0"]
+    assert len(drawn["p_fp"]) == len(drawn["p_fn"]) == 8
+    for number, clump in enumerate(said["clumps"]):
+        members = [i for i, member in enumerate(drawn["member"]) if member == number]
+        assert len(members) == clump["n_marks"]
+        assert len({drawn["volunteer"][i] for i in members}) == len(members)
+        assert np.mean([drawn["boxes"][i][0] for i in members]) == pytest.approx(clump["x"], abs=1)
+    blank = row.run.subjects.get(subject__name="b00").marks["T0"]
+    assert (blank["boxes"], len(blank["p_fn"])) == ([], 8)
+
+
 def test_the_same_run_again_gives_the_same_numbers(clumpy: Callable[..., Any]) -> None:
     workflow = clumpy()
     first = {row.subject_id: row.tasks for row in run(workflow).subjects.all()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class BoxOutcome:
     """
 
     subject_ids: IntArray
+    marks: TaskMarks
     found: ConsensusBoxes
     held_out: ConsensusBoxes
     settled: IntArray
@@ -47,6 +49,31 @@ class BoxOutcome:
             **errors,
             "settled": SETTLED[self.settled[row]],
         }
+
+    def marks_on(self, row: int) -> dict[str, Any]:
+        """All marks on one subject with the number of their clump (-1: none), and the skills of who looked."""
+        first, last = np.searchsorted(self.found.subject, [row, row + 1])
+        rows = self._rows_of(row)
+        people, volunteer = np.unique(self.marks.volunteer[rows], return_inverse=True)
+        drawn = np.isfinite(self.marks.boxes[rows, 0])
+        member = self.found.member[rows][drawn]
+        skills = self.found.volunteers
+        return {
+            "boxes": self.marks.boxes[rows][drawn].tolist(),
+            "member": np.where((member >= first) & (member < last), member - first, -1).tolist(),
+            "volunteer": volunteer[drawn].tolist(),
+            "p_fp": np.round(skills.p_fp[people], PIXEL_DECIMALS).tolist(),
+            "p_fn": np.round(skills.p_fn[people], PIXEL_DECIMALS).tolist(),
+        }
+
+    def _rows_of(self, row: int) -> IntArray:
+        order, edges = self._by_subject
+        return order[edges[row] : edges[row + 1]]
+
+    @cached_property
+    def _by_subject(self) -> tuple[IntArray, IntArray]:
+        order = np.argsort(self.marks.subject, kind="stable")
+        return order, np.searchsorted(self.marks.subject[order], np.arange(len(self.subject_ids) + 1))
 
     def _clump(self, number: int) -> dict[str, Any]:
         found = self.found
@@ -104,7 +131,7 @@ def fit_boxes(task: BoxesTask, marks: TaskMarks, gold: TrueBoxes) -> BoxOutcome:
     held_out = found if known is None else fit(None)
     settled = settled_subjects(found.subjects)
     facts["n_settled"] = int((settled > 0).sum())
-    return BoxOutcome(marks.subject_ids, found, held_out, settled, tuple(tool.key for tool in task.tools), facts)
+    return BoxOutcome(marks.subject_ids, marks, found, held_out, settled, tuple(tool.key for tool in task.tools), facts)
 
 
 def _typical(found: ConsensusBoxes) -> dict[str, float]:

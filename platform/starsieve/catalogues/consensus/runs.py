@@ -153,7 +153,10 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     subjects = SubjectTable(outcomes, definition)
     _beat(run)
     with transaction.atomic():
-        rows = (SubjectConsensus(run=run, subject_id=pk, tasks=subjects.of(pk)) for pk in subjects.subject_ids.tolist())
+        rows = (
+            SubjectConsensus(run=run, subject_id=pk, tasks=subjects.of(pk), marks=subjects.marks_on(pk))
+            for pk in subjects.subject_ids.tolist()
+        )
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             SubjectConsensus.objects.bulk_create(batch)
         earlier = ConsensusRun.objects.filter(workflow_id=run.workflow_id, pk__lt=run.pk)

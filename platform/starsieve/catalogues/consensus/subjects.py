@@ -1,6 +1,6 @@
 """What the models say of each subject, in plain numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,24 @@ class SubjectTable:
     def of(self, subject_id: int) -> dict[str, dict[str, Any]]:
         """Task key → {"n", "p", "answer", …} or {"n", "clumps", …} of one subject; a task that nobody did is absent."""
         found = {}
+        for key, outcome, row in self._rows_of(subject_id):
+            values = {name: _plain(value) for name, value in outcome.said_of(row).items()}
+            if "answer" in values:
+                values["answer"] = answer_name(self._tasks[key], values["answer"])
+            found[key] = values
+        return found
+
+    def marks_on(self, subject_id: int) -> dict[str, dict[str, Any]]:
+        """Task key → marks and who drew them, of the tasks in which boxes are drawn."""
+        rows = self._rows_of(subject_id)
+        return {key: outcome.marks_on(row) for key, outcome, row in rows if isinstance(outcome, BoxOutcome)}
+
+    def _rows_of(self, subject_id: int) -> Iterator[tuple[str, Outcome | BoxOutcome, int]]:
         for key, outcome in self._outcomes.items():
             ids = outcome.subject_ids
             row = int(np.searchsorted(ids, subject_id))
             if row < len(ids) and ids[row] == subject_id:
-                values = {name: _plain(value) for name, value in outcome.said_of(row).items()}
-                if "answer" in values:
-                    values["answer"] = answer_name(self._tasks[key], values["answer"])
-                found[key] = values
-        return found
+                yield key, outcome, row
 
 
 def answer_name(task: Task, code: int) -> int | str:
