@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import router
-from django.db.models import F, OuterRef, Subquery
-from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest
 from rest_framework.request import Request
 
@@ -17,6 +15,26 @@ from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import Membership, Project, Workflow, WorkflowVersion
 from starsieve.projects.permissions import Action, granted_with_role, may_classify
 from starsieve.projects.task_types import GradeTask
+from starsieve.statements import Columns, Statement
+
+LARGEST_ID = 2**63 - 1
+WORKFLOW = Columns(Workflow)
+PROJECT = Columns(Project, "id", "slug", "title", "status", "is_public", "grading_by")
+VERSION = Columns(WorkflowVersion, "id", "workflow_id", "major", "minor", "created_at")
+VOLUNTEER = f"SELECT coalesce(merged_into_id, id) FROM {Volunteer._meta.db_table} WHERE"
+ROLE = f"SELECT role FROM {Membership._meta.db_table} member WHERE member.project_id = project.id"
+ASKED = f"""
+    SELECT ({{volunteer}}), ({{role}}), {WORKFLOW.of("workflow")}, {PROJECT.of("project")}, {VERSION.of("version")}
+    FROM {Workflow._meta.db_table} workflow
+    JOIN {Project._meta.db_table} project ON project.id = workflow.project_id
+    LEFT JOIN {WorkflowVersion._meta.db_table} version ON version.id = workflow.current_id
+    WHERE workflow.id = %(workflow)s
+"""
+BY_USER = Statement(
+    ASKED.format(volunteer=f"{VOLUNTEER} user_id = %(user)s", role=f"{ROLE} AND member.user_id = %(user)s")
+)
+BY_VISITOR = Statement(ASKED.format(volunteer=f"{VOLUNTEER} visitor = %(visitor)s", role="NULL"))
+BY_NOBODY = Statement(ASKED.format(volunteer="NULL", role="NULL"))
 
 
 @dataclass(frozen=True)
@@ -46,28 +64,41 @@ class Access:
         return self.workflow.current
 
 
-def access_to(request: HttpRequest | Request, workflow_id: int, **conditions: Any) -> Access:
+def access_to(request: HttpRequest | Request, workflow_id: int, *, slug: str | None = None) -> Access:
     """The workflow with its project and current version, what the asker may do there, and who they are as a volunteer.
 
-    One query, after the one that found the user; a merge of a visitor's work comes first where it is due. `conditions`
-    narrow the workflow down. Raises Http404 for a workflow that does not exist or may not be seen.
+    One query, after the one that found the user; a merge of a visitor's work comes first where it is due. Long texts
+    of the project and the definition are deferred. Raises Http404 for a workflow that does not exist or may not be
+    seen, or is not of the project named by `slug`.
     """
     if needs_merge(request):
         volunteer_of(request, create=False)
     user = request.user
-    workflow = (
-        Workflow.objects.filter(pk=workflow_id, **conditions)
-        .select_related("project", "current")
-        .defer("current__definition", "project__description", "project__data_note")
-        .annotate(volunteer_id=_volunteer_id(request), role=_role(user))
-        .first()
-    )
-    if workflow is None:
+    row = _row(request, workflow_id) if workflow_id <= LARGEST_ID else None
+    if row is None:
         raise Http404
-    grants = granted_with_role(user, workflow.project, workflow.role)
-    if Action.VIEW not in grants:
+    volunteer_id, role, *values = row
+    workflow = _workflow(tuple(values))
+    grants = granted_with_role(user, workflow.project, role)
+    if Action.VIEW not in grants or slug not in (None, workflow.project.slug):
         raise Http404
-    return Access(workflow, grants, _volunteer(request, workflow.volunteer_id), _closed(workflow, grants))
+    return Access(workflow, grants, _volunteer(request, volunteer_id), _closed(workflow, grants))
+
+
+def _row(request: HttpRequest | Request, workflow_id: int) -> tuple[Any, ...] | None:
+    if isinstance(request.user, User):
+        return BY_USER.row({"workflow": workflow_id, "user": request.user.pk})
+    if isinstance(getattr(request, "auth", None), ApiToken) or (visitor := visitor_in(request.session)) is None:
+        return BY_NOBODY.row({"workflow": workflow_id})
+    return BY_VISITOR.row({"workflow": workflow_id, "visitor": visitor.hex})
+
+
+def _workflow(values: tuple[Any, ...]) -> Workflow:
+    end_of_workflow, end_of_project = len(WORKFLOW), len(WORKFLOW) + len(PROJECT)
+    workflow: Workflow = WORKFLOW.instance(values[:end_of_workflow])
+    workflow.project = PROJECT.instance(values[end_of_workflow:end_of_project])
+    workflow.current = VERSION.instance(values[end_of_project:]) if workflow.current_id is not None else None
+    return workflow
 
 
 def _volunteer(request: HttpRequest | Request, pk: int | None) -> Volunteer | None:
@@ -75,21 +106,6 @@ def _volunteer(request: HttpRequest | Request, pk: int | None) -> Volunteer | No
     if pk is None:
         return None
     return Volunteer.from_db(router.db_for_read(Volunteer), ["id", "user_id"], [pk, request.user.pk])
-
-
-def _volunteer_id(request: HttpRequest | Request) -> Subquery:
-    if isinstance(request.user, User):
-        rows = Volunteer.objects.filter(user=request.user)
-    elif isinstance(getattr(request, "auth", None), ApiToken) or (visitor := visitor_in(request.session)) is None:
-        rows = Volunteer.objects.none()
-    else:
-        rows = Volunteer.objects.filter(visitor=visitor)
-    return Subquery(rows.values_list(Coalesce("merged_into_id", F("id")))[:1])
-
-
-def _role(user: Any) -> Subquery:
-    members = Membership.objects.filter(project=OuterRef("project_id"), user_id=user.pk)
-    return Subquery((members if user.is_authenticated else members.none()).values("role")[:1])
 
 
 def _closed(workflow: Workflow, grants: frozenset[Action]) -> Closed | None:

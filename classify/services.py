@@ -4,21 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, models, transaction
-from django.db.models import Exists, OuterRef
+from django.db import models, transaction
 from django.utils import timezone
 
-from classify.counting import DERIVED, Counted, count
-from classify.errors import AlreadyClassified, ForeignClassificationId, GoldStandardRefused, SubmissionRefused
-from classify.feedback import TaskFeedback, checked_truth, feedback_on
-from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.errors import GoldStandardRefused
+from classify.feedback import checked_truth
+from classify.models import GoldStandard, SubjectProgress
 from classify.queue import insert_progress_rows
-from classify.rebuild import rebuild_results, recount_subject
-from classify.submissions import Submission, check_submission
-from classify.versions import definition_of, version_numbered
-from starsieve.projects.definitions import AnnotationError
+from classify.rebuild import rebuild_results
+from classify.recording import Receipt, record_classification
+from classify.submissions import Submission
+from classify.versions import definition_of
 from starsieve.projects.frames import frame_sizes
-from starsieve.projects.models import Subject, SubjectSet, Workflow, WorkflowVersion
+from starsieve.projects.models import Subject, SubjectSet, Workflow
 
 __all__ = [
     "Receipt",
@@ -34,19 +32,8 @@ __all__ = [
 ]
 
 ROUTES_AT_ONCE = 1000
-LARGEST_ID = 2**63 - 1
 SETTLED_AT_ONCE = 500
 Links = Workflow.subject_sets.through
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What the client gets back. `created` is False for a repeated delivery, which changed nothing."""
-
-    id: str
-    created: bool
-    retired: bool
-    feedback: list[TaskFeedback] | None
 
 
 @dataclass(frozen=True)
@@ -57,132 +44,6 @@ class Route:
     bucket: int
     is_held: bool = False
     is_control: bool = False
-
-
-# --- Classifications ----------------------------------------------------------------------------------------------
-
-
-def record_classification(*, workflow: Workflow, volunteer: Volunteer, submission: Submission) -> Receipt:
-    """Store one classification and count it, or tell what the same delivery got before.
-
-    One transaction. Locks the volunteer's row if it is a visitor's (who may be signing in just now), then the
-    subject's SubjectProgress row, so that classifications of one subject come one after the other and their ids grow
-    in the order of counting. Writes the Classification and the progress row. A classification of a subject that is
-    already retired is stored, counted and flagged.
-
-    Raises SubmissionRefused naming the field, AlreadyClassified, ForeignClassificationId; nothing is written then.
-    """
-    check_submission(submission)
-    version = version_numbered(workflow, submission.workflow_version)
-    if version is None or workflow.current is None:
-        raise SubmissionRefused("workflow_version", "is not a version of this workflow")
-    with transaction.atomic():
-        volunteer = _as_of_now(volunteer)
-        progress = _locked_progress(workflow, submission.subject_id)
-        frames = frame_sizes(progress.subject)
-        try:
-            annotations = definition_of(version).check_annotations(submission.annotations, frames)
-        except AnnotationError as problem:
-            raise SubmissionRefused(problem.place, problem.message) from None
-        classification = Classification(
-            client_id=submission.client_id,
-            workflow=workflow,
-            workflow_version=version,
-            subject=progress.subject,
-            volunteer=volunteer,
-            annotations=annotations,
-            started_at=submission.started_at,
-            finished_at=submission.finished_at,
-            created_at=timezone.now(),
-            metadata=submission.metadata,
-            after_retirement=progress.retired_at is not None,
-        )
-        if not _insert(classification):
-            return _receipt_of_earlier(classification, progress)
-        _count(progress, workflow.current, classification)
-        return _receipt(classification, progress, created=True)
-
-
-def _as_of_now(volunteer: Volunteer) -> Volunteer:
-    """The volunteer that a visitor's work belongs to, held still until the end of the transaction."""
-    if volunteer.user_id is not None:
-        return volunteer
-    locked = Volunteer.objects.select_for_update().get(pk=volunteer.pk)
-    return Volunteer.objects.get(pk=locked.merged_into_id) if locked.merged_into_id else locked
-
-
-def _locked_progress(workflow: Workflow, subject_id: int) -> SubjectProgress:
-    refusal = SubmissionRefused("subject", "is not a subject of this workflow")
-    if not 0 < subject_id <= LARGEST_ID:
-        raise refusal
-    is_linked = Exists(Links.objects.filter(workflow_id=workflow.pk, subjectset_id=OuterRef("subject__subject_set_id")))
-    has_gold = Exists(GoldStandard.objects.filter(workflow_id=workflow.pk, subject_id=OuterRef("subject_id")))
-    rows = (
-        SubjectProgress.objects.select_for_update(of=("self",))
-        .select_related("subject")
-        .annotate(has_gold=has_gold)
-        .filter(is_linked, workflow_id=workflow.pk, subject_id=subject_id)
-    )
-    progress = rows.first()
-    if progress is None:
-        raise refusal
-    return progress
-
-
-def _insert(classification: Classification) -> bool:
-    """Insert unless the client's id, or the volunteer's classification of the subject, is there; whether it was."""
-    fields = [field for field in Classification._meta.concrete_fields if not field.primary_key]
-    columns = ", ".join(str(field.column) for field in fields)
-    places = ", ".join(["%s"] * len(fields))
-    values = [field.get_db_prep_save(getattr(classification, field.attname), connection) for field in fields]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {Classification._meta.db_table} ({columns}) VALUES ({places}) "
-            "ON CONFLICT DO NOTHING RETURNING id",
-            values,
-        )
-        row = cursor.fetchone()
-    if row is not None:
-        classification.pk = row[0]
-    return row is not None
-
-
-def _count(progress: SubjectProgress, current: WorkflowVersion, classification: Classification) -> None:
-    tallied = progress.tallied_version_id
-    if tallied is not None and tallied != current.pk:
-        # A version was published since this subject was last counted; the new classification is among those recounted.
-        recount_subject(progress, current)
-    else:
-        count(progress, current, Counted.of(classification))
-    progress.save(update_fields=DERIVED)
-
-
-def _receipt_of_earlier(again: Classification, progress: SubjectProgress) -> Receipt:
-    earlier = Classification.objects.filter(client_id=again.client_id).first()
-    if earlier is None:
-        raise AlreadyClassified("You have classified this subject before.")
-    if earlier.volunteer_id != again.volunteer_id:
-        raise ForeignClassificationId("This id belongs to another classification; make a new one.")
-    if (earlier.workflow_id, earlier.subject_id) != (progress.workflow_id, progress.subject_id):
-        raise ForeignClassificationId("You sent this id before, for another subject; make a new one.")
-    return _receipt(earlier, progress, created=False)
-
-
-def _receipt(classification: Classification, progress: SubjectProgress, *, created: bool) -> Receipt:
-    """Made from stored rows alone, so that a repeated delivery gets what the first one got."""
-    retired_at = progress.retired_at
-    golds = GoldStandard.objects.filter(workflow_id=progress.workflow_id, subject_id=progress.subject_id)
-    return Receipt(
-        id=str(classification.client_id),
-        created=created,
-        retired=classification.after_retirement or (retired_at is not None and retired_at <= classification.created_at),
-        feedback=feedback_on(
-            golds if progress.has_gold else (),  # type: ignore[attr-defined]
-            definition_of(classification.workflow_version).tasks,
-            classification.annotations,
-            frame_sizes(progress.subject),
-        ),
-    )
 
 
 # --- The queue ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def classify(request: HttpRequest, slug: str, workflow_id: int) -> HttpResponse:
     A visitor's session gets its id here and not with the first answer: a browser that sends its first answer twice,
     because the receipt was lost, must be the same visitor both times.
     """
-    access = access_to(request, workflow_id, project__slug=slug)
+    access = access_to(request, workflow_id, slug=slug)
     if access.closed is None and not request.user.is_authenticated:
         remember_visitor(request.session)
     context = {
