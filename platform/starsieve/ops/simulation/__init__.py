@@ -1,0 +1,1 @@
+"""Synthetic load with known truth: subjects, volunteers and classifications in bulk, and their removal."""
