@@ -25,6 +25,9 @@ from aggregation.box_votes import cluster_boxes
 
 __all__ = ["box_iou", "cluster_boxes", "consensus_boxes", "point_boxes"]
 
+#: Numbers beyond this are mistakes, and their squares would use up all digits.
+FARTHEST = 1e12
+
 _SPAM_ATTENTION = 0.6  # of the median attention; with mostly false marks it makes a spammer
 
 
@@ -172,6 +175,9 @@ def check_rows(
     check_same_length(subject=subjects, volunteer=volunteers, boxes=marks, label=labels)
     drawn = np.flatnonzero(~np.isnan(marks).all(axis=1))
     check_boxes(marks[drawn], drawn)
+    far = np.flatnonzero((np.abs(marks) > FARTHEST).any(axis=1))
+    if len(far):
+        raise ValueError(f"boxes[{far[0]}] is {marks[far[0]].tolist()}: sides and places must not exceed {FARTHEST:g}")
     return Rows(subjects, volunteers, marks, labels, n_subjects, n_volunteers, max(n_labels, 1))
 
 

@@ -14,7 +14,7 @@ from aggregation._reading import Field, Parsed, Problems, read_table
 from aggregation._votes import BoolArray, FloatArray, IntArray
 from aggregation._writing import write_table
 from aggregation.box_results import SETTLED, ConsensusBoxes, settled_subjects
-from aggregation.boxes import consensus_boxes
+from aggregation.boxes import FARTHEST, consensus_boxes
 from aggregation.commands._progress import ProgressLine
 from aggregation.commands._shared import (
     CommandError,
@@ -164,6 +164,8 @@ def _check_marks(parsed: Parsed) -> Problems:
     for column in ("width", "height"):
         for row in np.flatnonzero(np.asarray(parsed[column]) <= 0).tolist():
             problems.setdefault(row, (column, f"is {parsed[column][row]}, not above 0"))
+    for row, place in np.argwhere(np.abs(sides) > FARTHEST).tolist():
+        problems.setdefault(row, (_SIDES[place], f"is {sides[row, place]}, beyond {FARTHEST:g}"))
     for row, label in enumerate(parsed.get("label", ())):
         if not label and not blank[row]:
             problems.setdefault(row, ("label", "is empty, but the row has a box"))

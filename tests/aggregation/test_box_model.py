@@ -179,3 +179,19 @@ def test_the_order_of_the_table_depends_on_the_drawings_only():
         np.testing.assert_array_equal(getattr(other, name), getattr(table, name), err_msg=name)
     np.testing.assert_array_equal(other.subject_code, of_subject[table.subject_code])
     np.testing.assert_array_equal(other.volunteer_code, of_volunteer[table.volunteer_code])
+
+
+def test_subjects_and_volunteers_that_drew_alike_are_ordered_by_whom_they_met():
+    rng = np.random.default_rng(3)
+    seen = rng.random((12, 9)) < 0.5
+    subject, volunteer = np.nonzero(seen)
+    boxes = np.where((rng.random(len(subject)) < 0.7)[:, None], [5.0, 5, 9, 9], np.nan)
+    table = tabulate(subject, volunteer, boxes)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        of_subject, of_volunteer = rng.permutation(12), rng.permutation(9)
+        order = rng.permutation(len(subject))
+        other = tabulate(of_subject[subject[order]], of_volunteer[volunteer[order]], boxes[order])
+        np.testing.assert_array_equal(other.viewer_volunteer, table.viewer_volunteer)
+        np.testing.assert_array_equal(other.subject_code, of_subject[table.subject_code])
+        np.testing.assert_array_equal(other.volunteer_code, of_volunteer[table.volunteer_code])

@@ -371,6 +371,11 @@ def test_a_box_that_is_none_is_refused_by_its_row(box):
         consensus_boxes([0, 0, 0], [0, 1, 2], [BOX, NOTHING, box])
 
 
+def test_a_box_in_an_absurd_place_is_refused_by_its_row():
+    with pytest.raises(ValueError, match=r"boxes\[1\] is .*must not exceed 1e\+12"):
+        consensus_boxes([0, 0], [0, 1], [BOX, [1e300, 0, 1, 1]])
+
+
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [

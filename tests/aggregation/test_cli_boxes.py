@@ -148,10 +148,22 @@ def test_the_same_rows_in_another_order_give_the_same_bytes(run, tmp_path):
         ("1,a,1,2,0,4", "column width: is 0.0, not above 0"),
         ("1,a,1,2,3,-4", "column height: is -4.0, not above 0"),
         ("1,a,inf,2,3,4", "column x: is not a finite number"),
+        ("1,a,nan,2,3,4", "column x: is empty: give all"),
+        ("1,a,1,1e300,3,4", "column y: is 1e+300, beyond 1e+12"),
     ],
 )
 def test_bad_boxes_are_named_by_row_and_column(refused, row, message):
     assert message in refused(f"{HEADER}{row}\n")
+
+
+def test_boxes_beyond_the_edge_of_the_frame_are_boxes(run):
+    rows_ = "".join(f"1,{who},-5,-3,20,20\n2,{who},9000,9000,20,20\n" for who in "abcd")
+    assert [float(row["x"]) for row in run(HEADER + rows_)] == pytest.approx([-5, 9000], abs=1e-6)
+
+
+def test_one_volunteer_and_one_subject_have_an_answer(run):
+    assert run(HEADER + "1,a,1,1,2,2\n", "--min-probability", "0")[0]["n_seen"] == "1"
+    assert run(HEADER + "1,a,,,,\n") == []
 
 
 def test_a_box_without_its_label_is_refused(refused):
