@@ -368,6 +368,7 @@ def test_boxes_have_probabilities_errors_and_what_may_be_missing(client: Client,
     assert f"probability {percent(first['probability'])}".replace(">", "&gt;") in html
     assert f'<rect class="box" x="{first["x"]}" y="{first["y"]}"' in html
     assert f"± {first['x_error']:.1f}, {first['y_error']:.1f}" in html
+    assert "expected to be missing" in html
     assert "Counting alone gives 1 box." in html
     assert client.get(at("results_subjects", marked)).context["page"].rows[0].consensus.answer.endswith("box")
 

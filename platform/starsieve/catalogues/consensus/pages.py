@@ -171,8 +171,14 @@ class BoxesModel:
 
     n: int
     clumps: Sequence[dict[str, Any]]
-    missed: float
+    expected_missed: float
     settled: str
+
+    @property
+    def missing(self) -> str:
+        if self.expected_missed < 0.05:
+            return "nothing is expected to be missing"
+        return f"{self.expected_missed:.1f} more expected to be missing"
 
 
 def subject_models(
