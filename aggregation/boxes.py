@@ -50,10 +50,11 @@ def consensus_boxes(
     """Find the things that volunteers marked, with their places, and the skills of the volunteers.
 
     Volunteer w marks a thing of detectability d with probability ``a_w d``, at a place scattered around it by
-    ``N(0, s_w² b_i)`` per axis, in a size scattered log-normally, and leaves stray marks at a rate ``f_w c_i`` per
-    subject. Things are real objects, at a rate of each subject's own, or decoys: things that some take for one (a
+    ``N(0, s_w² b_i side^2g)`` per axis, in a size scattered log-normally, and leaves stray marks at a rate ``f_w c_i``
+    per subject. Things are real objects, at a rate of each subject's own, or decoys: things that some take for one (a
     star among clumps), less often seen than objects. All of a, s², f, the pictures' clutter c and blur b, the
-    detectability of objects and of decoys, and the rates have priors that are estimated from the marks.
+    detectability of objects and of decoys, and the rates have priors that are estimated from the marks, as is the
+    growth g of the scatter with size.
 
     The marks of a subject are split into groups, at most one mark of a volunteer in each, so that the evidence of all
     groups together, integrated over place, size and detectability, is largest; this and the expected values of the
