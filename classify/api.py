@@ -23,6 +23,7 @@ from classify.serializers import (
     NextSerializer,
     ReceiptSerializer,
     SubmissionSerializer,
+    next_query_from,
     submission_from,
 )
 from classify.services import record_classification
@@ -77,14 +78,13 @@ class NextSubjects(APIView):
     )
     @method_decorator([never_cache, ensure_csrf_cookie])
     def get(self, request: Request, workflow_id: int) -> Response:
-        query = NextQuerySerializer(data=request.query_params.dict())
-        query.is_valid(raise_exception=True)
+        count, exclude = next_query_from(request.query_params.dict())
         access = open_access(request, workflow_id)
         selection = select(
             workflow_id=workflow_id,
             volunteer_id=access.volunteer_id,
-            count=query.validated_data["count"],
-            exclude=query.validated_data["exclude"],
+            count=count,
+            exclude=exclude,
         )
         return Response(
             {

@@ -1,5 +1,6 @@
 """The shapes of the classify API."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,12 +9,12 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers, status
 
+from classify.reading import is_id, plain_next_query, plain_submission
 from classify.selection import MOST_EXCLUDED, MOST_SUBJECTS
 from classify.submissions import Submission
 from starsieve.api.problems import Problem
 
 Fields = serializers.Serializer[Any]
-LARGEST_ID = 2**63 - 1
 
 
 # --- Out ----------------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ class IdListField(serializers.Field[list[int], Any, list[int], Any]):
         texts = [text for text in str(data).split(",") if text]
         if len(texts) > MOST_EXCLUDED:
             self.fail("too_many")
-        if not all(_is_id(text) for text in texts):
+        if not all(is_id(text) for text in texts):
             self.fail("invalid")
         return [int(text) for text in texts]
 
@@ -128,16 +129,12 @@ class SubjectIdField(serializers.Field[int, Any, int, Any]):
     default_error_messages = {"invalid": "Is not a subject's id."}
 
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int | str) or not _is_id(str(data)):
+        if isinstance(data, bool) or not isinstance(data, int | str) or not is_id(str(data)):
             self.fail("invalid")
         return int(data)
 
     def to_representation(self, value: int) -> int:
         return value
-
-
-def _is_id(text: str) -> bool:
-    return len(text) < 20 and text.isascii() and text.isdecimal() and int(text) <= LARGEST_ID
 
 
 @extend_schema_field({"description": "As the task's type has it; null where a task is skipped."})
@@ -173,8 +170,19 @@ class SubmissionSerializer(Fields):
     metadata = MetadataField(required=False, default=dict, help_text="What the client wants to note, at most 16 kB.")
 
 
+def next_query_from(parameters: Mapping[str, str]) -> tuple[int, list[int]]:
+    """Count and excluded subjects that a query asks for. Raises ValidationError naming the parameter at fault."""
+    if (plain := plain_next_query(parameters)) is not None:
+        return plain
+    query = NextQuerySerializer(data=parameters)
+    query.is_valid(raise_exception=True)
+    return query.validated_data["count"], query.validated_data["exclude"]
+
+
 def submission_from(body: Any) -> Submission:
     """The body of a request as a Submission. Raises a 422 problem that names every field at fault."""
+    if (plain := plain_submission(body)) is not None:
+        return plain
     serializer = SubmissionSerializer(data=body)
     if not serializer.is_valid():
         errors = [
