@@ -8,7 +8,7 @@ from aggregation._box_fit import BoxModel
 from aggregation._debias_curves import AnswerCurve
 from aggregation._geometry import box_iou, point_boxes
 from aggregation.agreement import KappaReport, kappa_report, mean_absolute_level_error, quadratic_weighted_kappa
-from aggregation.box_plots import DrawnMarks, plot_boxes
+from aggregation.box_plots import DrawnMarks, boxes_size, plot_boxes
 from aggregation.box_results import SETTLED, BoxSubjects, BoxVolunteers, ConsensusBoxes, settled_subjects
 from aggregation.box_running import RunningBoxes, SubjectBoxes
 from aggregation.box_votes import BoxClusters, cluster_boxes
@@ -143,6 +143,7 @@ __all__ = [
     "beta_interval",
     "bootstrap_interval",
     "box_iou",
+    "boxes_size",
     "brier",
     "cluster_boxes",
     "combine_machines",

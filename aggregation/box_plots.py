@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation._geometry import check_boxes
-from aggregation._plot_style import Theme, arrange, colours_of, empty_figure, settings
+from aggregation._plot_style import DPI, Theme, arrange, colours_of, empty_figure, settings
 from aggregation._votes import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -45,6 +45,23 @@ class DrawnMarks:
     volunteer: IntArray
     p_fp: FloatArray
     p_fn: FloatArray
+
+
+def boxes_size(size: tuple[float, float]) -> tuple[int, int]:
+    """Pixels, width and height, of the picture that `plot_boxes` makes of a stamp of that size.
+
+    Examples
+    --------
+    >>> boxes_size((100, 100))
+    (504, 316)
+    """
+    width, height = _inches(size)
+    return int(DPI * (width + _SKILL_INCHES)), int(DPI * height)
+
+
+def _inches(size: tuple[float, float]) -> tuple[float, float]:
+    """Of the stamp alone; panoramas and towers are not drawn larger than twice as wide as high."""
+    return _STAMP_INCHES * min(size[0] / size[1], 2.0), _STAMP_INCHES
 
 
 def plot_boxes(
@@ -94,11 +111,11 @@ def plot_boxes(
     """
     colours = colours_of(theme)
     found, sure = _check(marks, boxes, probability)
-    width, height = size
     over_stamp = colours if image is None else colours_of("dark")  # the sky is dark on a light page too
     with settings(colours):
-        figure = empty_figure(_STAMP_INCHES * min(width / height, 2.0) + _SKILL_INCHES, _STAMP_INCHES)
-        stamp, skills = figure.subplots(1, 2, width_ratios=(_STAMP_INCHES * min(width / height, 2.0), _SKILL_INCHES))
+        across, down = _inches(size)
+        figure = empty_figure(across + _SKILL_INCHES, down)
+        stamp, skills = figure.subplots(1, 2, width_ratios=(across, _SKILL_INCHES))
         _draw_stamp(stamp, size, image)
         _draw_marks(stamp, marks, over_stamp)
         _draw_consensus(stamp, found, sure, standard_errors, over_stamp)

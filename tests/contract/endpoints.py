@@ -268,6 +268,7 @@ CATALOGUES: dict[str, Endpoint] = {
     "consensus_plot": file(
         lambda w, p: workflow(w, p) | {"run_id": p.consensus.pk, "name": "T0-reliability"}, GET=Call(VIEWERS)
     ),
+    "subject_marks": file(lambda w, p: subject(w, p) | {"run_id": p.consensus.pk, "task": "T0"}, GET=Call(VIEWERS)),
     "update_consensus": page(workflow, POST=Call(EDITORS)),
     "results_subjects": page(workflow, GET=Call(VIEWERS)),
     "subject_result": page(subject, GET=Call(VIEWERS)),

@@ -183,5 +183,6 @@ def _consensus(workflow: Workflow, subject: Subject) -> ConsensusRun:
         tasks={"T0": {"fit": fit, "judgement": judgement}}, finished_at=MOMENT,
     )  # fmt: skip
     said = {"n": 1, "p": [0.9, 0.1, 0, 0, 0], "answer": "A", "rank": 2.5, "rank_error": 0.3, "adjudicate": False}
-    SubjectConsensus.objects.create(run=run, subject=subject, tasks={"T0": said})
+    drawn = {"boxes": [[1, 1, 2, 2]], "member": [-1], "volunteer": [0], "p_fp": [0.1], "p_fn": [0.2]}
+    SubjectConsensus.objects.create(run=run, subject=subject, tasks={"T0": said}, marks={"T0": drawn})
     return run

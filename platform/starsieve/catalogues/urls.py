@@ -12,6 +12,11 @@ urlpatterns = [
     path(f"{RESULTS}plots/<str:name>.svg", views.plot, name="results_plot"),
     path(f"{RESULTS}consensus/", views.update_consensus, name="update_consensus"),
     path(f"{RESULTS}consensus/<int:run_id>/<str:name>.svg", views.consensus_plot, name="consensus_plot"),
+    path(
+        f"{RESULTS}consensus/<int:run_id>/subjects/<int:subject_id>/<str:task>.svg",
+        views.subject_marks,
+        name="subject_marks",
+    ),
     path(f"{RESULTS}subjects/", views.subjects, name="results_subjects"),
     path(f"{RESULTS}subjects/<int:subject_id>/", views.subject_result, name="subject_result"),
     path(f"{RESULTS}subjects/<int:subject_id>/decision/", views.decide_subject, name="decide_subject"),

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.core.cache import cache
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -26,18 +26,19 @@ from starsieve.catalogues.access import (
     workflow_for,
 )
 from starsieve.catalogues.consensus.pages import consensus_on_page, consensus_on_subjects, subject_models
-from starsieve.catalogues.consensus.pictures import Picture, pictures_of
+from starsieve.catalogues.consensus.pictures import Picture, marks_picture, marks_size, pictures_of
 from starsieve.catalogues.consensus.runs import AlreadyRunning, NothingToFit, request_consensus
 from starsieve.catalogues.files import DESCRIPTIONS, content_type_of, release_folder
 from starsieve.catalogues.forms import ReleaseForm
 from starsieve.catalogues.freezing import models_in_use
-from starsieve.catalogues.models import ConsensusRun, Release
+from starsieve.catalogues.models import ConsensusRun, Release, SubjectConsensus
 from starsieve.catalogues.plots import plots_of
 from starsieve.catalogues.release_settings import SettingsProblem
 from starsieve.catalogues.statistics import progress_of, statistics_of, stored_statistics
 from starsieve.catalogues.subject_table import SORTS, STATES, Wanted, scores_of, subject_page
 from starsieve.catalogues.subject_view import frames_on_page, task_results
 from starsieve.catalogues.svg import Theme
+from starsieve.projects.frames import open_frame
 from starsieve.projects.models import Membership
 from starsieve.projects.permissions import Action, require, role_in
 
@@ -113,6 +114,25 @@ def _drawn(run: ConsensusRun, picture: Picture, theme: Theme) -> str:
     return svg
 
 
+@require_GET
+def subject_marks(
+    request: HttpRequest, slug: str, workflow_id: int, run_id: int, subject_id: int, task: str
+) -> HttpResponse:
+    """What volunteers drew on one subject, as a run saw it, in the colours of ?theme=dark or light."""
+    workflow, _ = workflow_for(request.user, workflow_id, Action.SEE_RESULTS, slug=slug)
+    run = consensus_run_for(workflow, run_id)
+    rows = SubjectConsensus.objects.select_related("subject")
+    said = get_object_or_404(rows, run=run, subject__pk=subject_id)
+    if task not in said.marks or not said.subject.frames:
+        raise Http404("There are no marks.")
+    frame = said.subject.frames[0]
+    clumps = said.tasks[task].get("clumps", ())
+    picture = marks_picture(said.marks[task], clumps, (frame["width"], frame["height"]), open_frame(said.subject))
+    response = HttpResponse(picture.svg(_theme(request)), content_type="image/svg+xml")
+    patch_cache_control(response, private=True, max_age=PLOT_SECONDS)
+    return response
+
+
 @require_POST
 def update_consensus(request: HttpRequest, slug: str, workflow_id: int) -> HttpResponse:
     """Have the models fitted again now."""
@@ -175,6 +195,7 @@ def subject_result(request: HttpRequest, slug: str, workflow_id: int, subject_id
         "frames": frames_on_page(progress),
         "tasks": tasks,
         "run": said.run,
+        "marks_size": marks_size(progress.subject),
         "boxes": [box for task in tasks for box in task.boxes],
         "score": scores_of([subject_id], model_ids).get(subject_id),
         "sees_hidden": Action.EDIT in grants,

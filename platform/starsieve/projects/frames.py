@@ -3,6 +3,7 @@
 from typing import Any, TypedDict
 
 from django.core.files.storage import default_storage
+from PIL import Image
 
 from starsieve.projects.models import Subject
 from starsieve.projects.task_types import Frame
@@ -27,6 +28,17 @@ def frame_urls(subject: Subject) -> list[FrameUrl]:
         )
         for frame in _frames(subject)
     ]
+
+
+def open_frame(subject: Subject, longest: int = 480) -> Image.Image | None:
+    """The first picture, made smaller where a side is longer than `longest` pixels; None where the file is gone."""
+    try:
+        with default_storage.open(_frames(subject)[0]["path"]) as file:
+            picture = Image.open(file).convert("RGB")
+    except FileNotFoundError:
+        return None
+    picture.thumbnail((longest, longest))
+    return picture
 
 
 def frame_sizes(subject: Subject) -> list[Frame]:

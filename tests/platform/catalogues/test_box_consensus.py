@@ -81,6 +81,22 @@ def test_a_run_keeps_the_marks_with_who_drew_them(clumpy: Callable[..., Any]) ->
     assert (blank["boxes"], len(blank["p_fn"])) == ([], 8)
 
 
+def test_the_subject_page_shows_what_was_drawn(clumpy: Callable[..., Any], survey: Any, client: Any) -> None:
+    workflow = clumpy(n=2, blank=1)
+    client.force_login(survey.owner)
+    base = f"/projects/{workflow.project.slug}/results/{workflow.pk}"
+    page = f"{base}/subjects/{survey.named(workflow, 'c00').pk}/"
+    assert b"marks-plot" not in client.get(page).content
+    done = run(workflow)
+    picture = f"{base}/consensus/{done.pk}/subjects/{survey.named(workflow, 'c00').pk}/T0.svg"
+    assert f'src="{picture}?theme='.encode() in client.get(page).content
+    answer = client.get(f"{picture}?theme=light")
+    assert (answer.status_code, answer["Content-Type"]) == (200, "image/svg+xml")
+    assert b"2 consensus boxes" in answer.content
+    assert client.get(picture.replace("T0.svg", "T9.svg")).status_code == 404
+    assert client.get(picture.replace(f"/consensus/{done.pk}/", "/consensus/999/")).status_code == 404
+
+
 def test_the_same_run_again_gives_the_same_numbers(clumpy: Callable[..., Any]) -> None:
     workflow = clumpy()
     first = {row.subject_id: row.tasks for row in run(workflow).subjects.all()}

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
+from aggregation.box_plots import DrawnMarks, boxes_size, plot_boxes
 from aggregation.metrics import Reliability
 from aggregation.plots import confusion_size, figure_svg, plot_confusion, plot_reliability, reliability_size
 from classify.versions import definition_of
 from starsieve.catalogues.consensus.subjects import answer_labels
 from starsieve.catalogues.models import ConsensusRun
 from starsieve.catalogues.svg import Theme
+from starsieve.projects.models import Subject
 from starsieve.projects.task_types import Task
+from starsieve.projects.task_types.boxes import SIDES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +58,48 @@ def task_pictures(task: Task, stored: dict[str, Any]) -> Iterator[Picture]:
         yield _judged(task.key, judgement)
     if "crowd" in fit:
         yield _crowd(task.key, answer_labels(task), fit)
+
+
+def marks_size(subject: Subject) -> tuple[int, int]:
+    """Width and height of the subject's `marks_picture`."""
+    frame = subject.frames[0] if subject.frames else {"width": 1, "height": 1}
+    return boxes_size((frame["width"], frame["height"]))
+
+
+def marks_picture(
+    drawn: dict[str, Any], clumps: Sequence[dict[str, Any]], size: tuple[int, int], image: Image.Image | None
+) -> Picture:
+    """All marks on one subject over its stamp, what they came to, and who drew them."""
+    title = "What volunteers drew"
+    marks = DrawnMarks(
+        boxes=np.array(drawn["boxes"], dtype=float).reshape(-1, 4),
+        member=np.array(drawn["member"], dtype=np.int64),
+        volunteer=np.array(drawn["volunteer"], dtype=np.int64),
+        p_fp=np.array(drawn["p_fp"], dtype=float),
+        p_fn=np.array(drawn["p_fn"], dtype=float),
+    )
+    n_stray = drawn["member"].count(-1)
+    return Picture(
+        name="marks",
+        title=title,
+        caption="Thin: every mark, the fainter the less its volunteer is to be believed, dashed where it belongs to no "
+        "box. Thick: the consensus, with its probability. Each dot is a volunteer who looked.",
+        alt=f"{len(drawn['boxes'])} marks of {len(drawn['p_fp'])} volunteers, {n_stray} of them stray, and "
+        f"{len(clumps)} consensus boxes.",
+        headers=(),
+        rows=(),
+        size=boxes_size(size),
+        draw=lambda theme: plot_boxes(
+            marks,
+            [[clump[side] for side in SIDES] for clump in clumps],
+            [clump["probability"] for clump in clumps],
+            size=size,
+            standard_errors=[[clump["x_error"], clump["y_error"]] for clump in clumps],
+            image=None if image is None else np.asarray(image),
+            title=title,
+            theme=theme,
+        ),
+    )
 
 
 def _reliability(key: str, judgement: dict[str, Any]) -> Picture:
