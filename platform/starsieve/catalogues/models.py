@@ -142,7 +142,7 @@ class ConsensusRun(models.Model):
 
 
 class SubjectConsensus(models.Model):
-    """What a run says of one subject.
+    """What a run says of one subject; of a gold subject, what the votes alone say, so that nobody learns the gold.
 
     `tasks` maps task key → {"n": votes, "p": probability of each answer, "answer", and what else the method knows:
     "reach" of a question in a tree, "expected_grade", "rank", "rank_error" and "adjudicate" of a grade}.

@@ -202,6 +202,8 @@ def test_gold_is_frozen_with_the_release_and_judges_its_models(
     before = file_bytes(release)
     judgement = json.loads(before["provenance.json"])["consensus"]["T0"]["judgement"]
     assert (judgement["n_gold"], judgement["figures"]["accuracy"][0]) == (24, 1.0)
+    row = rows_of(release, "subjects", "parquet")[1]
+    assert (row["shape_answer"], row["shape_features_probability"]) == ("features", 1.0)
     GoldStandard.objects.all().delete()
     services.rebuild(release=release)
     assert file_bytes(release) == before

@@ -1,7 +1,7 @@
 """Consensus of a task in which boxes are drawn: things with a probability and errors, and what may be missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,10 @@ class BoxOutcome:
     settled: IntArray
     labels: tuple[str, ...]
     facts: dict[str, Any]
+
+    def without_gold(self) -> "BoxOutcome":
+        """The same as if there were no gold standard: pages must not give it away."""
+        return replace(self, found=self.held_out, settled=settled_subjects(self.held_out.subjects))
 
     def said_of(self, row: int) -> dict[str, Any]:
         """What is said of one subject, in plain numbers."""

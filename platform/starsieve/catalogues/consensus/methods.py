@@ -3,7 +3,7 @@ projects/task_types/consensus.py.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from aggregation.calibration import CalibrationMap
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
 from aggregation.grades import LENS_ESCAPE, LENS_LEVELS
-from aggregation.ordinal import ordinal_grades
+from aggregation.ordinal import OrdinalGrades, ordinal_grades
 from aggregation.pooled import pooled_dawid_skene
 from aggregation.tree import pooled_tree
 from aggregation.weighted import weighted_votes
@@ -42,8 +42,8 @@ class Outcome:
     """Consensus on one task; row i is `subject_ids[i]`, columns are answers or GRADES.
 
     `held_out` is the posterior of gold subjects without their own gold answer. `reach` is the probability that the
-    question applies, where the tree knows. `columns` holds further numbers by name. `facts` is what a page or a
-    provenance says about the fit.
+    question applies, where the tree knows. `columns` and `held_out_columns` hold further numbers by name. `facts` is
+    what a page or a provenance says about the fit.
     """
 
     subject_ids: IntArray
@@ -52,13 +52,18 @@ class Outcome:
     held_out: FloatArray
     facts: dict[str, Any]
     reach: FloatArray | None = None
-    columns: Mapping[str, npt.NDArray[Any]] | None = None
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    held_out_columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def answer(self) -> IntArray:
         """The most probable answer's code."""
         best: IntArray = self.posterior.argmax(axis=1)
         return best
+
+    def without_gold(self) -> "Outcome":
+        """The same, saying of gold subjects what votes alone say: pages must not give the gold standard away."""
+        return replace(self, posterior=self.held_out, columns=self.held_out_columns)
 
     def said_of(self, row: int) -> dict[str, Any]:
         """What is said of one subject, in plain numbers; "answer" is still a code."""
@@ -69,7 +74,7 @@ class Outcome:
         columns: dict[str, npt.NDArray[Any]] = {"n": self.n_votes, "p": self.posterior, "answer": self.answer}
         if self.reach is not None:
             columns["reach"] = self.reach
-        columns |= self.columns or {}
+        columns |= self.columns
         return {
             name: np.round(column, DECIMALS) if column.dtype.kind == "f" else column for name, column in columns.items()
         }
@@ -201,22 +206,27 @@ def _ordinal(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
     columns = (votes.subject, votes.volunteer, to_scale[votes.answer])
     known = None if gold is None else np.where(gold >= 0, to_scale[gold], -1)
     fit = ordinal_grades(*columns, gold=known)
-    held_out = fit.posterior if known is None else ordinal_grades(*columns).posterior
+    held_out = fit if known is None else ordinal_grades(*columns)
     facts = _facts(task, votes, fit) | {"thresholds": _plain(fit.thresholds), "row_strength": fit.row_strength}
     facts["n_adjudicate"] = int(fit.needs_adjudication.sum())
     return Outcome(
         votes.subject_ids,
         fit.n_votes,
         fit.posterior[:, _GRADE_COLUMNS],
-        held_out[:, _GRADE_COLUMNS],
+        held_out.posterior[:, _GRADE_COLUMNS],
         facts,
-        columns={
-            "expected_grade": fit.expected,
-            "rank": fit.rank,
-            "rank_error": fit.rank_error,
-            "adjudicate": fit.needs_adjudication,
-        },
+        columns=_grade_columns(fit),
+        held_out_columns=_grade_columns(held_out),
     )
+
+
+def _grade_columns(fit: OrdinalGrades) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "expected_grade": fit.expected,
+        "rank": fit.rank,
+        "rank_error": fit.rank_error,
+        "adjudicate": fit.needs_adjudication,
+    }
 
 
 #: By the names of projects/task_types/consensus.py, for tasks with answers; those that only count are absent.

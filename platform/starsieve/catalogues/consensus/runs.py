@@ -150,7 +150,7 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     outcomes = outcomes_of(definition, read.table, read.gold)
     _beat(run)
     tasks = fits_and_judgements(outcomes, definition, read.gold)
-    subjects = SubjectTable(outcomes, definition)
+    subjects = SubjectTable({key: outcome.without_gold() for key, outcome in outcomes.items()}, definition)
     _beat(run)
     with transaction.atomic():
         rows = (
