@@ -138,9 +138,8 @@ class MultipleCrowd(Crowd[MultipleTask]):
 def _sets(members: NDArray[np.bool_]) -> Coded:
     packed = members @ (1 << np.arange(members.shape[1], dtype=np.int64))
     distinct, codes = np.unique(packed, return_inverse=True)
-    return Coded(
-        codes, [[i for i in range(members.shape[1]) if number >> i & 1] for number in distinct.tolist()]
-    )  # fmt: skip
+    sets = [[i for i in range(members.shape[1]) if number >> i & 1] for number in distinct.tolist()]
+    return Coded(codes, sets)
 
 
 class GradeCrowd(Crowd[GradeTask]):
@@ -178,8 +177,8 @@ class BoxesCrowd(Crowd[BoxesTask]):
         seen = rng.random(len(row)) < (1 - skills.misses[row]) * (1 - 0.5 * difficulty[row])
         row, places, sides, tool = row[seen], places[seen], sides[seen], tool[seen]
         scatter = skills.scatter[row][:, None]
-        places = places + rng.normal(0, 1, places.shape) * scatter
-        sides = np.maximum(sides + rng.normal(0, 1, sides.shape) * scatter, 3.0)
+        places = np.asarray(places + rng.normal(0, 1, places.shape) * scatter, dtype=np.float64)
+        sides = np.asarray(np.maximum(sides + rng.normal(0, 1, sides.shape) * scatter, 3.0), dtype=np.float64)
         room = task.max_marks - np.bincount(row, minlength=n)
         false = np.repeat(np.arange(n), np.minimum(rng.poisson(skills.false), room))
         confused = rng.random(len(row)) > skills.accuracy[row]

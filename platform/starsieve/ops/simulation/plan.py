@@ -93,7 +93,7 @@ def classification_counts(block: Block, limit: int, n_volunteers: int, rng: np.r
     left = block.n_classifications - int(usual.sum())
     if left <= 0:
         return _spread(block.n_classifications, usual, rng)
-    return usual + _spread(left, n_volunteers - usual, rng)
+    return np.asarray(usual + _spread(left, n_volunteers - usual, rng))
 
 
 def _spread(n: int, places: Ints, rng: np.random.Generator) -> Ints:
@@ -124,7 +124,7 @@ def _draw_few(counts: Ints, effort: NDArray[np.float64], rng: np.random.Generato
         drawn = np.searchsorted(cumulative, rng.random(len(places)) * cumulative[-1], side="right")
         pairs = np.unique(np.concatenate([pairs, places * n + np.minimum(drawn, n - 1)]))
         short = counts - np.bincount(pairs // n, minlength=len(counts))
-    return np.divmod(pairs, n)  # type: ignore[return-value]
+    return np.divmod(pairs, n)
 
 
 def _draw_many(counts: Ints, effort: NDArray[np.float64], rng: np.random.Generator) -> tuple[Ints, Ints]:

@@ -82,9 +82,10 @@ def _holders(model: type[models.Model], way: str, subject_set: SubjectSet) -> It
     """Names of what the database would not let go, beside the classifications; `way` leads from `model` to its set."""
     for relation in model._meta.related_objects:
         holder = relation.related_model
-        if relation.on_delete is models.PROTECT and holder is not Classification and isinstance(holder, type):
-            if holder._default_manager.filter(**{f"{relation.field.name}{way}": subject_set}).exists():
-                yield str(holder._meta.verbose_name_plural)
+        if relation.on_delete is not models.PROTECT or holder is Classification or isinstance(holder, str):
+            continue
+        if holder._default_manager.filter(**{f"{relation.field.name}{way}": subject_set}).exists():
+            yield str(holder._meta.verbose_name_plural)
 
 
 def _chunks(subject_set: SubjectSet) -> Iterable[list[int]]:

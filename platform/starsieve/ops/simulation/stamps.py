@@ -25,4 +25,4 @@ def _galaxy(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     angle, flattening, length = number * np.pi / 7, 1 + (number % 4) * 0.6, 18 + 4 * (number % 3)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     light = 235 * np.exp(-np.hypot(along, flattening * across) / length)
-    return (12 + light).clip(0, 255).astype(np.uint8)
+    return np.asarray((12 + light).clip(0, 255).astype(np.uint8))

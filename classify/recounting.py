@@ -1,0 +1,161 @@
+"""Counting the classifications of many subjects anew at once: what counting.recount gives for each of them.
+
+Equal annotations are decoded once, tallies are sums over all subjects together (tallying.py). Tests replay random
+workflows both ways (tests/classify/test_rebuild.py).
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from django.db import connection
+
+from classify.models import Classification, SubjectProgress
+from classify.tallying import Codes, states_of
+from classify.versions import counts_towards, definition_of
+from starsieve.projects.bulk import update_columns
+from starsieve.projects.definitions import WorkflowDefinition
+from starsieve.projects.models import WorkflowVersion
+
+BY_COUNT = SubjectProgress.RetirementReason.CLASSIFICATION_COUNT
+
+
+class Derived(NamedTuple):
+    """The columns of SubjectProgress that follow from the classifications (counting.DERIVED)."""
+
+    classification_count: int
+    tallies: dict[str, Any]
+    tallied_version_id: int | None
+    retired_at: datetime | None
+    retirement_reason: str
+
+
+class Place(NamedTuple):
+    """As much of a progress row as recounting needs."""
+
+    id: int
+    subject_id: int
+    count_at_reopening: int
+    stored: Derived
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        place, subject, reopened, *derived = row
+        return cls(place, subject, reopened, Derived(*derived))
+
+    @property
+    def keeps_retirement(self) -> bool:
+        """Retired by a person or a consensus run, not by the count."""
+        return self.stored.retired_at is not None and self.stored.retirement_reason != BY_COUNT
+
+
+PLACE_COLUMNS = ("id", "subject_id", "count_at_reopening", *Derived._fields)
+
+
+def recount_many(places: Sequence[Place], current: WorkflowVersion) -> list[Derived]:
+    """What the classifications say now of each of the locked progress rows of the current version's workflow."""
+    definition = definition_of(current)
+    rows = _Rows.read(places, current)
+    counts = np.bincount(rows.subject, minlength=len(places)).tolist()
+    tallies = _tallies(definition, rows, len(places))
+    retired = _retired_at(places, rows, definition.retirement.classification_count)
+    return [
+        Derived(
+            count,
+            tally,
+            current.pk if count else None,
+            *((place.stored.retired_at, place.stored.retirement_reason) if place.keeps_retirement else _by_count(at)),
+        )
+        for place, count, tally, at in zip(places, counts, tallies, retired, strict=True)
+    ]
+
+
+def store_derived(changed: Sequence[tuple[Place, Derived]]) -> None:
+    """Write the derived columns of these progress rows in one statement."""
+    field = SubjectProgress._meta.get_field("retired_at")
+    count, tallies, version, retired_at, reason = zip(*(derived for _, derived in changed), strict=True)
+    update_columns(
+        SubjectProgress,
+        [place.id for place, _ in changed],
+        {
+            "classification_count": count,
+            "tallies": [json.dumps(tally) for tally in tallies],
+            "tallied_version_id": version,
+            "retired_at": [field.get_db_prep_save(moment, connection) for moment in retired_at],
+            "retirement_reason": [str(each) for each in reason],
+        },
+    )
+
+
+def _by_count(retired_at: datetime | None) -> tuple[datetime | None, str]:
+    return (retired_at, BY_COUNT) if retired_at is not None else (None, "")
+
+
+class _Rows(NamedTuple):
+    """The counted classifications, subject by subject, each in the order of ids; `said[code[i]]` are row i's
+    annotations, `subject[i]` is the index of its place.
+    """
+
+    subject: Codes
+    id: Codes
+    code: Codes
+    said: list[list[dict[str, Any]]]
+
+    @classmethod
+    def read(cls, places: Sequence[Place], current: WorkflowVersion) -> Self:
+        index = {place.subject_id: i for i, place in enumerate(places)}
+        columns = list(zip(*_fetch(list(index), current), strict=True)) or [(), (), (), ()]
+        known: dict[tuple[int, str], int] = {}
+        distinct = [known.setdefault(key, len(known)) for key in zip(columns[2], columns[3], strict=True)]
+        versions = {version.pk: version for version in WorkflowVersion.objects.filter(workflow=current.workflow_id)}
+        counts = {pk: counts_towards(version, current) for pk, version in versions.items()}
+        is_counted = np.array([counts[version] for version, _ in known], dtype=bool)
+        code = np.array(distinct, dtype=np.int64)
+        kept = is_counted[code]
+        subject = np.array([index[subject] for subject in columns[0]], dtype=np.int64)
+        said = [json.loads(text) if counts[version] else [] for version, text in known]
+        return cls(subject[kept], np.array(columns[1], dtype=np.int64)[kept], code[kept], said)
+
+
+def _fetch(subject_ids: list[int], current: WorkflowVersion) -> list[tuple[int, int, int, str]]:
+    """Rows as the database gives them: a JSON column unread, as its text."""
+    rows = Classification.objects.filter(workflow=current.workflow_id, subject_id__in=subject_ids).counted()
+    wanted = rows.order_by("subject_id", "id").values_list("subject_id", "id", "workflow_version_id", "annotations")
+    with connection.cursor() as cursor:
+        cursor.execute(*wanted.query.sql_with_params())
+        found: list[tuple[int, int, int, str]] = cursor.fetchall()
+    return found
+
+
+def _tallies(definition: WorkflowDefinition, rows: _Rows, n_subjects: int) -> list[dict[str, Any]]:
+    values: dict[str, list[Any]] = {key: [None] * len(rows.said) for key in definition.tasks}
+    for code, annotations in enumerate(rows.said):
+        for annotation in annotations:
+            values[annotation["task"]][code] = annotation["value"]
+    tallies: list[dict[str, Any]] = [{} for _ in range(n_subjects)]
+    for key, said in values.items():
+        answers = [value for value in said if value is not None]
+        if not answers:
+            continue
+        is_answer = np.array([value is not None for value in said])
+        answered = is_answer[rows.code]
+        renumbered = (np.cumsum(is_answer) - 1)[rows.code[answered]]
+        states = states_of(definition.tasks[key], rows.subject[answered], renumbered, answers, n_subjects)
+        for tally, state in zip(tallies, states, strict=True):
+            if state is not None:
+                tally[key] = state
+    return tallies
+
+
+def _retired_at(places: Sequence[Place], rows: _Rows, limit: int) -> list[datetime | None]:
+    """When each subject's count since its last reopening reached the limit."""
+    row = np.arange(len(rows.subject))
+    is_first = np.diff(rows.subject, prepend=-1) != 0
+    number = row - np.maximum.accumulate(np.where(is_first, row, 0)) + 1
+    reopened = np.array([place.count_at_reopening for place in places], dtype=np.int64)
+    is_last = number == limit + reopened[rows.subject]
+    last = dict(zip(rows.subject[is_last].tolist(), rows.id[is_last].tolist(), strict=True))
+    by_id = dict(Classification.objects.filter(pk__in=list(last.values())).values_list("pk", "created_at"))
+    return [by_id[last[i]] if i in last else None for i in range(len(places))]
