@@ -194,8 +194,8 @@ class BoxesCrowd(Crowd[BoxesTask]):
 
 def _boxes(row: Ints, n_rows: int, places: Floats, sides: Floats, tool: Ints) -> Coded:
     """One list of boxes per row, in the canonical form: two decimals, the middle inside the stamp."""
-    sides = np.round(sides, 2)
-    places = np.round(np.clip(places, -sides / 2, SIDE - sides / 2), 2) + 0.0
+    sides = np.asarray(np.round(sides, 2), dtype=np.float64)
+    places = np.asarray(np.round(np.clip(places, -sides / 2, SIDE - sides / 2), 2) + 0.0, dtype=np.float64)
     values: list[list[dict[str, Any]]] = [[] for _ in range(n_rows)]
     columns = (row, places[:, 0], places[:, 1], sides[:, 0], sides[:, 1], tool)
     for i, x, y, width, height, which in zip(*(column.tolist() for column in columns), strict=True):
