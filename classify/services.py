@@ -190,7 +190,7 @@ def set_gold_standard(
     fields: list[models.Field[Any, Any]] = [
         field for field in GoldStandard._meta.concrete_fields if field.attname not in ("id", "created_at")
     ]
-    gold.clean_fields(exclude=["created_at"])
+    gold.clean_fields(exclude=["created_at", "value"])  # an empty list is a value: nothing is there
     values = {field.name: getattr(gold, field.name) for field in fields}
     key = {name: values.pop(name) for name in ("workflow", "subject", "task")}
     return GoldStandard.objects.update_or_create(**key, defaults=values)[0]
