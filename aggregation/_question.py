@@ -195,7 +195,8 @@ def held_out_cells(said: sparse.csr_matrix, skills: Skills, clear: FloatArray) -
     cell = above.reshape(said.shape[1], n_answers)[said.indices]
     cell -= own
     cell /= below[said.indices // n_answers] - own
-    return np.log(cell, out=cell)
+    logarithm: FloatArray = np.log(cell, out=cell)
+    return logarithm
 
 
 def sum_rows(said: sparse.csr_matrix, values: FloatArray) -> FloatArray:

@@ -162,7 +162,7 @@ def _draw_consensus(
     for number, (box, sure) in enumerate(zip(boxes, probability, strict=True)):
         _rectangle(axes, box, colours.page, 4.0, 0.8, "-")
         _rectangle(axes, box, colours.accent, 2.0, 1.0, "-")
-        words = {"color": colours.page, "fontsize": 9, "va": "bottom", "clip_on": True}
+        words: dict[str, Any] = {"color": colours.page, "fontsize": 9, "va": "bottom", "clip_on": True}
         frame = {"facecolor": colours.accent, "edgecolor": "none", "pad": 1.5}
         axes.text(box[0], box[1], f"{number + 1}: {sure:.0%}".replace("%", " %"), bbox=frame, **words)
         if errors is not None:

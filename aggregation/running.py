@@ -187,7 +187,8 @@ class _RunningConfusion(Running[Result]):
     def posterior(self, subject: int) -> FloatArray:
         known = self.gold.get(subject)
         if known is not None:
-            return np.eye(self.n_answers)[known]
+            certain: FloatArray = np.eye(self.n_answers)[known]
+            return certain
         believed = np.array(self._believe(self._subjects[subject])[0])
         crowd = self._crowd
         believed = (1.0 - crowd.misleading) * believed + crowd.misleading * np.array(crowd.prior)
