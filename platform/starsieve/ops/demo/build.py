@@ -177,8 +177,8 @@ def _lens_grading(people: dict[str, User], rgb: NDArray[np.uint8], galaxies: Seq
     )  # fmt: skip
     volunteers = make_volunteers(size.volunteers, rng)
     classify(
-        workflow=workflow, subjects=searched[: len(searched) // 4], volunteers=volunteers,
-        most_each=size.most_each, truth=_lens_truth, rng=rng,
+        workflow=workflow, subjects=[*searched[: len(searched) // 4], *trained[: len(trained) // 3]],
+        volunteers=volunteers, most_each=size.most_each, truth=_lens_truth, rng=rng,
     )  # fmt: skip
 
 
