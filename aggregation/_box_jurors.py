@@ -171,7 +171,8 @@ def hear(
         real = np.where(known & (match < 0), _NEVER, real)
         decoy = np.where(known & (match >= 0), _NEVER, decoy)
         stray = np.where(known & (match >= 0), _NEVER, stray)
-        overlooked = np.bincount(gold.subject[~taken & _inside(gold, first, n_subjects)] - first, minlength=n_subjects)
+        left = gold.subject[~taken & _inside(gold, first, n_subjects)] - first
+        overlooked = np.bincount(left, minlength=n_subjects).astype(float)
     if found is not None:
         match, _ = _matches(groups, boxes, first, n_subjects, found)
         looked = found.looked[first : first + n_subjects][groups.subject]

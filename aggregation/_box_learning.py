@@ -215,6 +215,6 @@ def learn_rate(hits: FloatArray, trials: FloatArray) -> tuple[FloatArray, float]
         a, b = prior[0] + hits, prior[1] + misses
         both = digamma(a + b)
         prior = fit_beta(float((digamma(a) - both).mean()), float((digamma(b) - both).mean()), prior)
-    a, b = prior
-    rate: FloatArray = (a + hits) / (a + b + hits + misses)
-    return rate, a / (a + b)
+    for_it, against = prior
+    rate: FloatArray = (for_it + hits) / (for_it + against + hits + misses)
+    return rate, for_it / (for_it + against)

@@ -188,13 +188,15 @@ def place_evidence(sums: FloatArray, population: Population) -> FloatArray:
     spread, grip = population.size_spread, sums[:, R]
     pulled = (sums[:, RU] ** 2 + sums[:, RV] ** 2) / (grip + 1.0 / spread)
     shape = -np.log1p(spread * grip) - 0.5 * np.maximum(sums[:, RUU] - pulled, 0.0)
-    return sums[:, LOGS] + where + shape
+    evidence: FloatArray = sums[:, LOGS] + where + shape
+    return evidence
 
 
 def log_sum_exp(terms: FloatArray) -> FloatArray:
     """Log Σ exp over the last axis, safe against underflow."""
     top = terms.max(axis=-1)
-    return top + np.log(np.exp(terms - top[..., np.newaxis]).sum(axis=-1))
+    total: FloatArray = top + np.log(np.exp(terms - top[..., np.newaxis]).sum(axis=-1))
+    return total
 
 
 def group_value(sums: FloatArray, seen: FloatArray, subject: IntArray, scene: Scene) -> FloatArray:

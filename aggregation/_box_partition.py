@@ -135,7 +135,8 @@ def best_of_both(a: IntArray, b: IntArray, gain: FloatArray, allowed: BoolArray,
     first = np.full(n, len(a))
     np.minimum.at(first, a[rows], rows)
     np.minimum.at(first, b[rows], rows)
-    return rows[(first[a[rows]] == rows) & (first[b[rows]] == rows)]
+    chosen: IntArray = rows[(first[a[rows]] == rows) & (first[b[rows]] == rows)]
+    return chosen
 
 
 def _without_repeats(

@@ -48,7 +48,8 @@ def inaccuracy(relative: FloatArray) -> FloatArray:
         left = np.maximum(-0.5, error[..., :2] - 0.5 * sides)
         overlap = np.clip(right - left, 0.0, None).prod(axis=-1)
         low[first : first + 4096] = overlap / (1.0 + sides.prod(axis=-1) - overlap) < INACCURATE
-    return low.mean(axis=1)
+    share: FloatArray = low.mean(axis=1)
+    return share
 
 
 @dataclass

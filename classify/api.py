@@ -1,6 +1,8 @@
 """Get the next subjects and send classifications: INTERFACES under /api/v1/workflows/{id}/."""
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
@@ -8,7 +10,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -19,19 +21,23 @@ from classify.models import Volunteer
 from classify.parsers import BoundedJSONParser
 from classify.selection import select
 from classify.serializers import (
+    BatchResultSerializer,
+    BatchSerializer,
     NextQuerySerializer,
     NextSerializer,
     ReceiptSerializer,
     SubmissionSerializer,
+    batch_from,
     next_query_from,
     submission_from,
 )
-from classify.services import record_classification
+from classify.services import Receipt, record_classification
 from classify.volunteers import volunteer_of
 from starsieve.accounts.models import ApiToken
-from starsieve.api.problems import Conflict, Unprocessable
+from starsieve.api.problems import Conflict, Problem, Unprocessable, problem_body
+from starsieve.api.throttling import ClientThrottle
 from starsieve.projects.frames import frame_urls
-from starsieve.projects.models import Subject
+from starsieve.projects.models import Subject, Workflow
 
 WHO_HEADER = "X-Starsieve-Volunteer"
 WHO = OpenApiParameter(
@@ -118,15 +124,62 @@ class Classifications(APIView):
     )
     def post(self, request: Request, workflow_id: int) -> Response:
         access = open_access(request, workflow_id)
-        submission = submission_from(request.data)
-        try:
-            receipt = record_classification(
-                workflow=access.workflow, volunteer=_volunteer(request, access), submission=submission
-            )
-        except (SubmissionRefused, AlreadyClassified, ForeignClassificationId) as refusal:
-            _refuse(refusal)
-        body = {"id": receipt.id, "retired": receipt.retired, "feedback": receipt.feedback}
-        return Response(body, status=status.HTTP_201_CREATED if receipt.created else status.HTTP_200_OK)
+        receipt = _store(access.workflow, lambda: _volunteer(request, access), request.data)
+        _count_stored(request, int(receipt.created))
+        return Response(_told(receipt), status=status.HTTP_201_CREATED if receipt.created else status.HTTP_200_OK)
+
+
+class ClassificationBatch(APIView):
+    token_scope = ApiToken.Scope.CLASSIFY
+
+    @extend_schema(
+        operation_id="workflow_classify_batch",
+        summary="Send several classifications",
+        description="For a client that was offline. Each entry is stored or refused on its own, as if it had been sent "
+        "alone, and counts as a call of its own for the rate limit. `results` answers the entries in their order; "
+        "after a lost answer send the same batch again: what was stored is answered 200.",
+        parameters=[WHO],
+        request=BatchSerializer,
+        responses=BatchResultSerializer,
+        tags=["classify"],
+    )
+    def post(self, request: Request, workflow_id: int) -> Response:
+        access = open_access(request, workflow_id)
+        entries = batch_from(request.data)
+        wait = ClientThrottle().take(request, self, len(entries) - 1)
+        if wait is not None:
+            raise Throttled(wait)
+        volunteer = cache(lambda: _volunteer(request, access))
+        results = [_result(access.workflow, volunteer, entry) for entry in entries]
+        _count_stored(request, sum(result["status"] == status.HTTP_201_CREATED for result in results))
+        return Response({"results": results})
+
+
+def _result(workflow: Workflow, volunteer: Callable[[], Volunteer], entry: Any) -> dict[str, Any]:
+    """One entry of a batch, stored or refused in a transaction of its own."""
+    try:
+        receipt = _store(workflow, volunteer, entry)
+    except Problem as refusal:
+        sent = entry.get("id") if isinstance(entry, dict) else None
+        problem = {"status": refusal.status_code, "receipt": None, "problem": problem_body(refusal)}
+        return {"id": sent if isinstance(sent, str) else None, **problem}
+    code = status.HTTP_201_CREATED if receipt.created else status.HTTP_200_OK
+    return {"id": receipt.id, "status": code, "receipt": _told(receipt), "problem": None}
+
+
+def _store(workflow: Workflow, volunteer: Callable[[], Volunteer], body: Any) -> Receipt:
+    """Store what was sent; a volunteer is made only for a body that can be read. Raises Problem."""
+    submission = submission_from(body)
+    try:
+        return record_classification(workflow=workflow, volunteer=volunteer(), submission=submission)
+    except SubmissionRefused as refusal:
+        raise Unprocessable(refusal.field, refusal.message) from None
+    except (AlreadyClassified, ForeignClassificationId) as refusal:
+        raise Conflict(str(refusal)) from None
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    return {"id": receipt.id, "retired": receipt.retired, "feedback": receipt.feedback}
 
 
 def _volunteer(request: Request, access: Access) -> Volunteer:
@@ -135,7 +188,6 @@ def _volunteer(request: Request, access: Access) -> Volunteer:
     return volunteer
 
 
-def _refuse(refusal: SubmissionRefused | AlreadyClassified | ForeignClassificationId) -> NoReturn:
-    if isinstance(refusal, SubmissionRefused):
-        raise Unprocessable(refusal.field, refusal.message) from None
-    raise Conflict(str(refusal)) from None
+def _count_stored(request: Request, n_stored: int) -> None:
+    """For the metrics."""
+    request._request.n_classifications_stored = n_stored  # type: ignore[attr-defined]

@@ -12,9 +12,11 @@ from rest_framework import serializers, status
 from classify.reading import is_id, plain_next_query, plain_submission
 from classify.selection import MOST_EXCLUDED, MOST_SUBJECTS
 from classify.submissions import Submission
-from starsieve.api.problems import Problem
+from starsieve.api.problems import Problem, Unprocessable
+from starsieve.api.schema import ProblemSerializer
 
 Fields = serializers.Serializer[Any]
+MOST_AT_ONCE = 50
 
 
 # --- Out ----------------------------------------------------------------------------------------------------------
@@ -60,6 +62,19 @@ class ReceiptSerializer(Fields):
     id = serializers.UUIDField()
     retired = serializers.BooleanField(help_text="The subject has been seen enough.")
     feedback = FeedbackSerializer(many=True, allow_null=True)
+
+
+class EntryResultSerializer(Fields):
+    id = serializers.CharField(allow_null=True, help_text="As it was sent; null where that was no text.")
+    status = serializers.IntegerField(
+        help_text="What the entry alone would have been answered with: 201, 200, 409, 422."
+    )
+    receipt = ReceiptSerializer(allow_null=True, help_text="With 201 and 200.")
+    problem = ProblemSerializer(allow_null=True, help_text="With any other status.")
+
+
+class BatchResultSerializer(Fields):
+    results = EntryResultSerializer(many=True, help_text="One for each classification, in the order they were sent.")
 
 
 # --- In -----------------------------------------------------------------------------------------------------------
@@ -170,6 +185,11 @@ class SubmissionSerializer(Fields):
     metadata = MetadataField(required=False, default=dict, help_text="What the client wants to note, at most 16 kB.")
 
 
+class BatchSerializer(Fields):
+    # For the documentation: each entry is read on its own.
+    classifications = serializers.ListField(child=SubmissionSerializer(), max_length=MOST_AT_ONCE)
+
+
 def next_query_from(parameters: Mapping[str, str]) -> tuple[int, list[int]]:
     """Count and excluded subjects that a query asks for. Raises ValidationError naming the parameter at fault."""
     if (plain := plain_next_query(parameters)) is not None:
@@ -177,6 +197,18 @@ def next_query_from(parameters: Mapping[str, str]) -> tuple[int, list[int]]:
     query = NextQuerySerializer(data=parameters)
     query.is_valid(raise_exception=True)
     return query.validated_data["count"], query.validated_data["exclude"]
+
+
+def batch_from(body: Any) -> list[Any]:
+    """The entries of a batch, none of them read yet. Raises a 422 problem for what is not a batch."""
+    if not isinstance(body, dict):
+        raise Unprocessable("body", "must be an object with classifications")
+    entries = body.get("classifications")
+    if not isinstance(entries, list):
+        raise Unprocessable("classifications", "must be a list")
+    if len(entries) > MOST_AT_ONCE:
+        raise Unprocessable("classifications", f"has {len(entries)} entries; at most {MOST_AT_ONCE} are taken at once")
+    return entries
 
 
 def submission_from(body: Any) -> Submission:

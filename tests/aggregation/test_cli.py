@@ -226,7 +226,9 @@ def test_confusion_matrices_of_tasks_leave_other_answers_empty(write, run, tmp_p
 
 
 def test_grades(write, run):
-    rows = run("grades", write("subject_id,volunteer_id,answer\n1,a,A\n1,b,B\n1,c,I\n1,d,B\n2,a,I\n"), "--method", "fractions")
+    rows = run(
+        "grades", write("subject_id,volunteer_id,answer\n1,a,A\n1,b,B\n1,c,I\n1,d,B\n2,a,I\n"), "--method", "fractions"
+    )
     assert rows[0] == {
         "subject_id": "1",
         "n_votes": "4",

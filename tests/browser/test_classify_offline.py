@@ -1,5 +1,7 @@
 """Classifying while connection and server come and go: nothing is lost, and every way out that is offered works."""
 
+import json
+
 from playwright.sync_api import Page, expect
 
 from tests.support.classify_page import open_classify, ready, sending
@@ -27,17 +29,52 @@ def test_answers_given_without_connection_are_sent_once_and_the_page_goes_on_by_
     ready(page)
     before = count_of(site)
     page.context.set_offline(True)
+    calls: list[str] = []
 
     graded = grade_until_nothing_is_left(page)
-    assert graded > 0
+    assert graded > 1
     expect(page.locator("#stage-cover")).to_contain_text("No connection")
     expect(page.locator("#pending")).to_have_text(f"{graded} waiting to be sent")
     page.locator("#stage-cover button").click()
     expect(page.locator("#stage-cover")).to_contain_text("No connection")
 
+    page.on(
+        "request", lambda request: calls.append(request.url.rpartition("/")[2]) if request.method == "POST" else None
+    )
     page.context.set_offline(False)
     ready(page)
     expect(page.locator("#pending")).to_be_hidden()
+    wait_until(lambda: count_of(site) == before + graded, seconds=20, what="the answers")
+    assert calls == ["batch"]
+
+
+def test_of_a_batch_the_refused_answer_alone_is_kept_aside(page: Page, site: Site) -> None:
+    open_classify(page, "lens-grading")
+    ready(page)
+    before = count_of(site)
+    page.context.set_offline(True)
+    graded = grade_until_nothing_is_left(page)
+
+    def spoil_the_first(route) -> None:  # type: ignore[no-untyped-def]
+        entries = route.request.post_data_json["classifications"]
+        entries[0]["annotations"][0]["value"] = "Q"
+        route.continue_(post_data=json.dumps({"classifications": entries}))
+
+    page.route("**/classifications/batch", spoil_the_first)
+    page.context.set_offline(False)
+    expect(page.locator("#refused")).to_be_visible()
+    expect(page.locator("#pending")).to_be_hidden()
+    wait_until(lambda: count_of(site) == before + graded - 1, seconds=20, what="the other answers")
+
+
+def test_where_batches_are_refused_the_answers_go_one_by_one(page: Page, site: Site) -> None:
+    open_classify(page, "lens-grading")
+    ready(page)
+    before = count_of(site)
+    page.context.set_offline(True)
+    graded = grade_until_nothing_is_left(page)
+    page.route("**/batch", lambda route: route.fulfill(status=404, content_type="application/json", body="{}"))
+    page.context.set_offline(False)
     wait_until(lambda: count_of(site) == before + graded, seconds=20, what="the answers")
 
 

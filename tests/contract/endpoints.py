@@ -240,6 +240,10 @@ CLASSIFY: dict[str, Endpoint] = {
         of_workflow("workflow_id"),
         POST=Call(CLASSIFIERS, body=lambda w, p: p.classification, done=frozenset({201}), scope="classify"),
     ),
+    "api_classification_batch": api(
+        of_workflow("workflow_id"),
+        POST=Call(CLASSIFIERS, body=lambda w, p: {"classifications": [p.classification]}, scope="classify"),
+    ),
 }
 
 PREFILTER: dict[str, Endpoint] = {

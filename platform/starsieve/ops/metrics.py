@@ -29,9 +29,8 @@ LATENCY = Histogram(
     ["method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-CLASSIFICATIONS = Counter("starsieve_classifications_stored", "Classifications stored by the API (answers 201).")
+CLASSIFICATIONS = Counter("starsieve_classifications_stored", "Classifications stored by the API.")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-CLASSIFICATIONS_ROUTE = "api/v1/workflows/<int:workflow_id>/classifications"
 
 
 class MetricsMiddleware:
@@ -47,8 +46,7 @@ class MetricsMiddleware:
         route = request.resolver_match.route if request.resolver_match else "unmatched"
         REQUESTS.labels(method, route, str(response.status_code)).inc()
         LATENCY.labels(method, route).observe(time.perf_counter() - started)
-        if response.status_code == 201 and route == CLASSIFICATIONS_ROUTE:
-            CLASSIFICATIONS.inc()
+        CLASSIFICATIONS.inc(getattr(request, "n_classifications_stored", 0))
         return response
 
 

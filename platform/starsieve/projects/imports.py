@@ -4,28 +4,36 @@ A row that is refused is reported with its place and column, and costs nothing e
 manifests.py's part, reading a picture's file is sources.py's.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 
 from starsieve.accounts.models import User
 from starsieve.projects.arrivals import announce_arrivals
+from starsieve.projects.bulk import Always, analyse, insert_columns
 from starsieve.projects.models import Project, Subject, SubjectImport, SubjectSet
 from starsieve.projects.stamps import MOST_FRAMES, Stamp, StampError, frame_entry, store_frame
 from starsieve.projects.task_types import is_storable
 
 BATCH_SIZE = 500
+KNOWN_REFERENCES = 1000
+FEW = 1000  # subjects, through which a search is quick anyhow
 KEPT_REJECTS = 1000
 LONGEST_NAME = 200
 LARGEST_METADATA = 20_000  # characters of all keys and values together
+JSON_CONTENT = ("frames", "metadata", "hidden_metadata", "wcs")
 CONTENT = ("frames", "metadata", "hidden_metadata", "origin", "ra", "dec", "wcs", "subject_set_id")
 
 ReadFrame = Callable[[Any], Stamp]
+Content = Mapping[str, Any]
 
 
 class RowError(ValueError):
@@ -89,6 +97,14 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "�")
 
 
+class Known(NamedTuple):
+    """What a reference leads to, and whether its pictures are in the media storage."""
+
+    frames: list[dict[str, Any]]
+    wcs: dict[str, float | str] | None
+    is_stored: bool
+
+
 @dataclass
 class _Run:
     """One import on its way."""
@@ -99,6 +115,11 @@ class _Run:
     dry_run: bool
     on_reject: Callable[[Reject], None] | None
     report: ImportReport = field(default_factory=ImportReport)
+    # Rows may share a picture: what the latest references led to.
+    known: OrderedDict[str, Known] = field(default_factory=OrderedDict)
+    # How many subjects the planner has been told of. Unaware that the project has grown, it would look for the names of
+    # each batch among all of its subjects.
+    analysed: int = FEW
     # A dry run stores nothing that a later batch could be compared with, so it remembers: name → row and content.
     rehearsed: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
@@ -110,9 +131,9 @@ class _Run:
         if self.on_reject is not None:
             self.on_reject(reject)
 
-    def compare(self, subject: Subject, stored: dict[str, Any], where: str) -> None:
+    def compare(self, content: Content, stored: Content, where: str) -> None:
         """Count the subject as unchanged; raises RowError if what is stored differs."""
-        differing = [name for name in CONTENT if getattr(subject, name) != stored[name]]
+        differing = [name for name in CONTENT if content[name] != stored[name]]
         if differing:
             what = ", ".join(name.removesuffix("_id").replace("_", " ") for name in differing)
             raise RowError(
@@ -178,7 +199,7 @@ def _batches(rows: Iterable[SubjectRow | RefusedRow]) -> Iterator[list[SubjectRo
 
 def _import_batch(run: _Run, batch: list[SubjectRow | RefusedRow]) -> None:
     stored = _stored(run, [row.name for row in batch if isinstance(row, SubjectRow)])
-    new: dict[str, tuple[int, Subject]] = {}
+    new: dict[str, tuple[int, Content]] = {}
     for row in batch:
         try:
             if isinstance(row, RefusedRow):
@@ -187,56 +208,69 @@ def _import_batch(run: _Run, batch: list[SubjectRow | RefusedRow]) -> None:
         except RowError as error:
             run.reject(row.number, row.name, error)
     try:
-        _create(run, [subject for _, subject in new.values()])
+        _create(run, new)
     except IntegrityError:
         # Another import took one of the names meanwhile; now it can be seen and compared.
         stored = _stored(run, list(new))
         for name in stored.keys() & new.keys():
-            number, subject = new.pop(name)
+            number, content = new.pop(name)
             try:
-                run.compare(subject, stored[name], "this project")
+                run.compare(content, stored[name], "this project")
             except RowError as error:
                 run.reject(number, name, error)
-        _create(run, [subject for _, subject in new.values()])
+        _create(run, new)
 
 
-def _take_row(
-    run: _Run, row: SubjectRow, stored: dict[str, dict[str, Any]], new: dict[str, tuple[int, Subject]]
-) -> None:
+def _take_row(run: _Run, row: SubjectRow, stored: dict[str, Content], new: dict[str, tuple[int, Content]]) -> None:
     """Into `new`, or compared with the subject that has the name already."""
     _check_row(row)
     is_new = row.name not in stored and row.name not in new
-    subject = _subject_of(run, row, store_frame if is_new and not run.dry_run else frame_entry)
-    if run.dry_run and is_new and _was_rehearsed(run, row, subject):
+    content = _content_of(run, row, store=is_new and not run.dry_run)
+    if run.dry_run and is_new and _was_rehearsed(run, row, content):
         run.report.unchanged += 1
     elif is_new:
-        new[row.name] = (row.number, subject)
+        new[row.name] = (row.number, content)
     elif row.name in stored:
-        run.compare(subject, stored[row.name], "this project")
+        run.compare(content, stored[row.name], "this project")
     else:
         number, other = new[row.name]
-        run.compare(subject, {name: getattr(other, name) for name in CONTENT}, f"row {number}")
+        run.compare(content, other, f"row {number}")
 
 
-def _was_rehearsed(run: _Run, row: SubjectRow, subject: Subject) -> bool:
-    digest = blake2b(repr([getattr(subject, name) for name in CONTENT]).encode(), digest_size=16).digest()
+def _was_rehearsed(run: _Run, row: SubjectRow, content: Content) -> bool:
+    digest = blake2b(repr([content[name] for name in CONTENT]).encode(), digest_size=16).digest()
     number, earlier = run.rehearsed.setdefault(row.name, (row.number, digest))
     if earlier != digest:
         raise RowError("name", f"duplicate: row {number} has this name with other content; give this one another name")
     return number != row.number
 
 
-def _stored(run: _Run, names: list[str]) -> dict[str, dict[str, Any]]:
+def _stored(run: _Run, names: list[str]) -> dict[str, Content]:
     usable = [name for name in names if is_storable(name)]
     found = Subject.objects.filter(project=run.project, name__in=usable).values("name", *CONTENT)
     return {content["name"]: content for content in found}
 
 
-def _create(run: _Run, subjects: list[Subject]) -> None:
+def _create(run: _Run, new: Mapping[str, tuple[int, Content]]) -> None:
+    contents = [content for _, content in new.values()]
+    columns = {
+        "project_id": Always(run.project.pk),
+        "name": list(new),
+        **{name: [content[name] for content in contents] for name in CONTENT},
+        **{name: [_json(content[name]) for content in contents] for name in JSON_CONTENT},
+        "created_at": Always(datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")),
+    }
     if not run.dry_run:
         with transaction.atomic():
-            Subject.objects.bulk_create(subjects)
-    run.report.created += len(subjects)
+            insert_columns(Subject, columns, len(contents))
+    run.report.created += len(contents)
+    if not run.dry_run and run.report.created > 2 * run.analysed:
+        analyse(Subject)
+        run.analysed = run.report.created
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 def _check_row(row: SubjectRow) -> None:
@@ -246,23 +280,41 @@ def _check_row(row: SubjectRow) -> None:
     _check_metadata(row.hidden_metadata, "hidden metadata")
 
 
-def _subject_of(run: _Run, row: SubjectRow, keep: Callable[..., dict[str, Any]]) -> Subject:
-    stamps = [_read(run.read_frame, column, reference) for column, reference in row.frames]
-    pictures = [picture for stamp in stamps for picture in stamp.pictures]
-    if not 1 <= len(pictures) <= MOST_FRAMES:
-        raise RowError("image", f"{len(pictures)} frames; a subject has 1 to {MOST_FRAMES}")
-    return Subject(
-        project=run.project,
-        subject_set=run.subject_set,
-        name=row.name,
-        frames=[keep(picture.image, band=picture.band, stretch=picture.stretch) for picture in pictures],
-        metadata=row.metadata,
-        hidden_metadata=row.hidden_metadata,
-        origin=row.origin or run.subject_set.origin,
-        ra=row.ra,
-        dec=row.dec,
-        wcs=stamps[0].wcs,
-    )
+def _content_of(run: _Run, row: SubjectRow, *, store: bool) -> Content:
+    frames: list[dict[str, Any]] = []
+    wcs: list[Any] = []
+    for column, reference in row.frames:
+        known = _frames_of(run, column, reference, store=store)
+        frames += known.frames
+        wcs.append(known.wcs)
+    if not 1 <= len(frames) <= MOST_FRAMES:
+        raise RowError("image", f"{len(frames)} frames; a subject has 1 to {MOST_FRAMES}")
+    return {
+        "frames": frames,
+        "metadata": row.metadata,
+        "hidden_metadata": row.hidden_metadata,
+        "origin": row.origin or run.subject_set.origin,
+        "ra": row.ra,
+        "dec": row.dec,
+        "wcs": wcs[0],
+        "subject_set_id": run.subject_set.pk,
+    }
+
+
+def _frames_of(run: _Run, column: str, reference: Any, *, store: bool) -> Known:
+    """The frames of a reference: from an earlier row, unless that did not store what must be stored now."""
+    is_text = isinstance(reference, str)  # what a test or the demo passes may have no hash
+    known = run.known.get(reference) if is_text else None
+    if known is not None and (known.is_stored or not store):
+        return known
+    stamp = _read(run.read_frame, column, reference)
+    keep = store_frame if store else frame_entry
+    known = Known([keep(p.image, band=p.band, stretch=p.stretch) for p in stamp.pictures], stamp.wcs, store)
+    if is_text:
+        run.known[reference] = known
+        if len(run.known) > KNOWN_REFERENCES:
+            run.known.popitem(last=False)
+    return known
 
 
 def _read(read_frame: ReadFrame, column: str, reference: Any) -> Stamp:

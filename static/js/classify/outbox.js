@@ -1,5 +1,6 @@
 // Sending classifications. An entry leaves the store only when the server has it (200, 201), already had one of this
 // subject (409), or refused its content (422 and the like: kept aside with the reason). Everything else is tried again.
+// What has piled up without connection goes in batches, each entry answered as if it had been sent alone.
 
 import { postJson } from "../http.js";
 
@@ -8,6 +9,7 @@ const LONGEST_WAIT = 60_000;
 const ORPHANED_AFTER = 15_000; // another tab's entry that nobody has sent by then
 const TAB_KEY = "starsieve:tab";
 const REFUSED = new Set([400, 404, 405, 413, 415, 422]);
+const MOST_AT_ONCE = 20; // the API takes 50; fewer are answered sooner, and stay below its limit of size
 
 export class Outbox extends EventTarget {
   /** `who` is the person that this page's answers are stored under; entries of someone else wait for them. */
@@ -84,10 +86,30 @@ export class Outbox extends EventTarget {
 
   async sendAll() {
     for (let entries = await this.sendable(); entries.length > 0; entries = await this.sendable()) {
-      for (const entry of entries) {
-        if (!(await this.sendOne(entry))) return;
+      for (const group of groupsOf(entries)) {
+        if (!(await (group.length > 1 ? this.sendMany(group) : this.sendOne(group[0])))) return;
       }
     }
+  }
+
+  /** Several that waited, in one call. Where that call itself is refused, each one is sent alone. */
+  async sendMany(group) {
+    try {
+      const bodies = { classifications: group.map((entry) => entry.body) };
+      const { body } = await postJson(`${group[0].url}/batch`, bodies, { headers: whoHeader(group[0].who) });
+      for (const [i, { status, receipt, problem }] of body.results.entries()) {
+        if (status === 200 || status === 201) await this.settle(group[i], "sent", { receipt });
+        else if (status === 409) await this.settle(group[i], "sent", { receipt: null });
+        else await this.refuse(group[i], problem);
+      }
+      return true;
+    } catch (error) {
+      if (!REFUSED.has(error.status)) return this.pause(error);
+    }
+    for (const entry of group) {
+      if (!(await this.sendOne(entry))) return false;
+    }
+    return true;
   }
 
   /** True when the entry is dealt with, false when sending has to pause. */
@@ -140,6 +162,18 @@ export class Outbox extends EventTarget {
     this.channel?.postMessage("changed");
     await this.report();
   }
+}
+
+/** Entries that may go in one call, oldest first: of one workflow and one person, MOST_AT_ONCE at most. */
+function groupsOf(entries) {
+  const groups = [];
+  for (const entry of entries) {
+    const group = groups.at(-1);
+    const fits = group && group.length < MOST_AT_ONCE && group[0].url === entry.url && group[0].who === entry.who;
+    if (fits) group.push(entry);
+    else groups.push([entry]);
+  }
+  return groups;
 }
 
 /** A name for this tab that outlives a reload, so that a tab takes up its own entries at once. */

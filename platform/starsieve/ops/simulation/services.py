@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import transaction
 
 from classify.feedback import RULES
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
@@ -30,7 +30,7 @@ from starsieve.ops.simulation.plan import (
 from starsieve.ops.simulation.stamps import store_stamps
 from starsieve.ops.simulation.tree import joined
 from starsieve.projects.arrivals import announce_arrivals
-from starsieve.projects.bulk import Always, insert_columns, reserve_ids, trust_references
+from starsieve.projects.bulk import Always, analyse, insert_columns, reserve_ids, trust_references
 from starsieve.projects.models import Origin, Project, Subject, SubjectSet, Workflow, WorkflowVersion
 from starsieve.projects.services import link_subject_set
 
@@ -120,7 +120,7 @@ def simulate(
             on_progress(done, plan.subjects + plan.classifications)
     with transaction.atomic():
         announce_arrivals(run.subject_set)
-    _analyse()
+    analyse(Subject, Classification, SubjectProgress, Volunteer, GoldStandard)
     return Made(plan.subjects, plan.volunteers, plan.classifications, gold)
 
 
@@ -270,10 +270,3 @@ def _store_gold(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.random
     }
     insert_columns(GoldStandard, columns, len(subjects))
     return len(subjects)
-
-
-def _analyse() -> None:
-    """Tell the planner at once what autovacuum would tell it within minutes."""
-    with connection.cursor() as cursor:
-        for model in (Subject, Classification, SubjectProgress, Volunteer, GoldStandard):
-            cursor.execute(f'ANALYZE "{model._meta.db_table}"')
