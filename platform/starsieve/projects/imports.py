@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 
 from starsieve.accounts.models import User
 from starsieve.projects.arrivals import announce_arrivals
-from starsieve.projects.bulk import Always, analyse, insert_columns
+from starsieve.projects.bulk import Always, Column, analyse, insert_columns
 from starsieve.projects.models import Project, Subject, SubjectImport, SubjectSet
 from starsieve.projects.stamps import MOST_FRAMES, Stamp, StampError, frame_entry, store_frame
 from starsieve.projects.task_types import is_storable
@@ -253,7 +253,7 @@ def _stored(run: _Run, names: list[str]) -> dict[str, Content]:
 
 def _create(run: _Run, new: Mapping[str, tuple[int, Content]]) -> None:
     contents = [content for _, content in new.values()]
-    columns = {
+    columns: dict[str, Column] = {
         "project_id": Always(run.project.pk),
         "name": list(new),
         **{name: [content[name] for content in contents] for name in CONTENT},

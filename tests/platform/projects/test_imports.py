@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.test.utils import CaptureQueriesContext
 
 from starsieve.projects.imports import ImportReport, RefusedRow, RowError, SubjectRow, import_subjects
@@ -148,6 +149,40 @@ def test_several_pictures_make_several_frames_in_order(load: Any) -> None:
 
 def test_too_many_frames_are_refused(load: Any) -> None:
     assert "1 to 20" in load(f"name,frames\na,{';'.join(['a.png'] * 21)}\n").rejects[0].message
+
+
+def test_a_picture_that_rows_share_is_read_once(
+    project: Project, subject_set: Any, make_png: Any, arrivals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("starsieve.projects.imports.KNOWN_REFERENCES", 2)
+    asked: list[str] = []
+
+    def read(reference: str) -> Stamp:
+        asked.append(reference)
+        return Stamp((Picture(open_picture(make_png())),))
+
+    rows = [SubjectRow(i, f"S{i}", (("image", reference),)) for i, reference in enumerate("aabacbba")]
+    report = import_subjects(project=project, subject_set=subject_set, rows=rows, read_frame=read)
+    assert found(report) == (8, 0, 0)
+    assert asked == ["a", "b", "c", "a"]  # by the last row "a" is forgotten: only the latest are kept
+
+
+def test_a_picture_that_was_only_compared_is_stored_for_a_new_row(load: Any) -> None:
+    load(MANIFEST)
+    for frame in Subject.objects.get(name="a").frames:
+        default_storage.delete(frame["path"])
+    assert found(load(MANIFEST + "c,a.png,,,,,\n")) == (1, 2, 0)
+    assert all(default_storage.exists(frame["path"]) for frame in Subject.objects.get(name="c").frames)
+
+
+def test_a_growing_project_is_made_known_to_the_planner(
+    project: Project, subject_set: Any, make_png: Any, arrivals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("starsieve.projects.imports.analyse", lambda model: told.append(model.objects.count()))
+    stamp = Stamp((Picture(open_picture(make_png())),))
+    import_subjects(project=project, subject_set=subject_set, rows=rows_of(6000), read_frame=lambda _: stamp)
+    assert told == [2500, 5500]
 
 
 def test_json_lines_keep_their_types(load: Any) -> None:
