@@ -80,7 +80,9 @@ def everything() -> None:
     os.environ["CHROMIUM"] = chromium()
     lint()
     types()
-    pytest("unit tests on SQLite", "-n", "2", "-m", QUICK, "--ignore=tests/contract", "--durations=5")
+    pytest("the numeric core", "-n", "2", "tests/aggregation", "--durations=5")
+    pytest("unit tests on SQLite", "-n", "2", "-m", QUICK, "--ignore=tests/contract", "--ignore=tests/aggregation",
+           "--durations=5")  # fmt: skip
     pytest("contract tests on SQLite", "-n", "2", "-m", QUICK, "tests/contract")
     with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
