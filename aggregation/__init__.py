@@ -60,6 +60,7 @@ from aggregation.running import (
     RunningMajority,
     RunningOneCoin,
     RunningPooled,
+    RunningSwapEM,
     RunningWeighted,
 )
 from aggregation.swap import RunningSwap, Swap, swap
@@ -125,6 +126,7 @@ __all__ = [
     "RunningOrdinalGrades",
     "RunningPooled",
     "RunningSwap",
+    "RunningSwapEM",
     "RunningTally",
     "RunningWeighted",
     "SubjectBoxes",

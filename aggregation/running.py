@@ -16,11 +16,12 @@ import numpy as np
 
 from aggregation._em import safe_log
 from aggregation._question import FIRST_GUESS_VOTES, Question, first_guess, incidence
-from aggregation._votes import FloatArray, IntArray, check_votes, ratio
+from aggregation._votes import FloatArray, IntArray, Votes, check_votes, ratio
 from aggregation.calibration import CalibrationMap
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
 from aggregation.majority import Majority, majority
 from aggregation.pooled import MISLEADING, PooledDawidSkene, fit_pooled
+from aggregation.swap_em import SwapEM, swap_em
 from aggregation.weighted import WeightedVotes, weighted_votes
 
 Result = TypeVar("Result")
@@ -238,6 +239,17 @@ class _RunningConfusion(Running[Result]):
         with_sums = np.concatenate([by_class, by_class.sum(axis=2, keepdims=True)], axis=2)
         self._soft = with_sums.reshape(len(soft), self.n_answers * (self.n_answers + 1)).tolist()
 
+    def _load_confusion(self, votes: Votes, result: DawidSkene | SwapEM) -> None:
+        """Go on from a model that has confusion matrices and nothing else."""
+        said = incidence(votes)
+        cells = result.confusion.transpose(0, 2, 1)
+        clear = said @ safe_log(cells).reshape(said.shape[1], self.n_answers)
+        given = (said.T @ result.posterior).reshape(cells.shape).sum(axis=1, keepdims=True)
+        even = [1.0 / self.n_answers] * self.n_answers
+        rows = [even] * self.n_answers
+        crowd = _Crowd(result.prior.tolist(), rows, _SMOOTHING * self.n_answers, even, 0.0, 0.0, 0.0, None)
+        self._load(crowd, clear, np.zeros(votes.n_subjects), result.n_votes, cells * given)
+
 
 class RunningDawidSkene(_RunningConfusion[DawidSkene]):
     """Running form of `dawid_skene`.
@@ -257,15 +269,9 @@ class RunningDawidSkene(_RunningConfusion[DawidSkene]):
 
     def _fit(self, subject: IntArray, volunteer: IntArray, answer: IntArray) -> DawidSkene:
         sizes = {"n_subjects": self._n_subjects, "n_volunteers": self._n_volunteers}
+        votes = check_votes(subject, volunteer, answer, self.n_answers, **sizes)
         result = self._model(subject, volunteer, answer, self.n_answers, self._known(), **sizes)
-        said = incidence(check_votes(subject, volunteer, answer, self.n_answers, **sizes))
-        cells = result.confusion.transpose(0, 2, 1)
-        clear = said @ safe_log(cells).reshape(-1, self.n_answers)
-        given = (said.T @ result.posterior).reshape(cells.shape).sum(axis=1, keepdims=True)
-        even = [1.0 / self.n_answers] * self.n_answers
-        rows = [even] * self.n_answers
-        crowd = _Crowd(result.prior.tolist(), rows, _SMOOTHING * self.n_answers, even, 0.0, 0.0, 0.0, None)
-        self._load(crowd, clear, np.zeros(self._n_subjects), result.n_votes, cells * given)
+        self._load_confusion(votes, result)
         return result
 
 
@@ -273,6 +279,20 @@ class RunningOneCoin(RunningDawidSkene):
     """Running form of `one_coin`; between sweeps a volunteer's matrix is free to become uneven."""
 
     _model = staticmethod(one_coin)
+
+
+class RunningSwapEM(_RunningConfusion[SwapEM]):
+    """Running form of `swap_em`; the crowd is that of the last sweep."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def _fit(self, subject: IntArray, volunteer: IntArray, answer: IntArray) -> SwapEM:
+        n_subjects, n_volunteers = self._n_subjects, self._n_volunteers
+        votes = check_votes(subject, volunteer, answer, 2, n_subjects=n_subjects, n_volunteers=n_volunteers)
+        result = swap_em(subject, volunteer, answer, self._known(), n_subjects=n_subjects, n_volunteers=n_volunteers)
+        self._load_confusion(votes, result)
+        return result
 
 
 class RunningPooled(_RunningConfusion[PooledDawidSkene]):

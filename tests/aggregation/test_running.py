@@ -11,6 +11,7 @@ from aggregation import (
     RunningOneCoin,
     RunningOrdinalGrades,
     RunningPooled,
+    RunningSwapEM,
     RunningWeighted,
     accuracy,
     dawid_skene,
@@ -18,6 +19,7 @@ from aggregation import (
     one_coin,
     ordinal_grades,
     pooled_dawid_skene,
+    swap_em,
     weighted_votes,
 )
 
@@ -34,7 +36,21 @@ def _ordinal(subject, grader, grade, n_levels, n_subjects):
     return ordinal_grades(subject, grader, grade, n_levels, escape=False, n_subjects=n_subjects)
 
 
-EVERY_FORM = [*FORMS, (lambda n_levels: RunningOrdinalGrades(n_levels, escape=False), _ordinal)]
+def _rare(subject, volunteer, answer, n_answers, n_subjects):
+    return swap_em(subject, volunteer, answer % 2, n_subjects=n_subjects)
+
+
+class _Rare(RunningSwapEM):
+    """Takes the codes of the other forms; 2 counts as 0."""
+
+    def __init__(self, n_answers):
+        super().__init__()
+
+    def add(self, subject, volunteer, answer):
+        super().add(subject, volunteer, answer % 2)
+
+
+EVERY_FORM = [*FORMS, (lambda n_levels: RunningOrdinalGrades(n_levels, escape=False), _ordinal), (_Rare, _rare)]
 
 votes = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=60)
 
