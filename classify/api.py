@@ -21,11 +21,11 @@ from classify.models import Volunteer
 from classify.parsers import BoundedJSONParser
 from classify.selection import select
 from classify.serializers import (
-    BatchResultSerializer,
-    BatchSerializer,
     NextQuerySerializer,
     NextSerializer,
     ReceiptSerializer,
+    SubmissionBatchResultSerializer,
+    SubmissionBatchSerializer,
     SubmissionSerializer,
     batch_from,
     next_query_from,
@@ -139,8 +139,8 @@ class ClassificationBatch(APIView):
         "alone, and counts as a call of its own for the rate limit. `results` answers the entries in their order; "
         "after a lost answer send the same batch again: what was stored is answered 200.",
         parameters=[WHO],
-        request=BatchSerializer,
-        responses=BatchResultSerializer,
+        request=SubmissionBatchSerializer,
+        responses=SubmissionBatchResultSerializer,
         tags=["classify"],
     )
     def post(self, request: Request, workflow_id: int) -> Response:

@@ -73,7 +73,7 @@ class EntryResultSerializer(Fields):
     problem = ProblemSerializer(allow_null=True, help_text="With any other status.")
 
 
-class BatchResultSerializer(Fields):
+class SubmissionBatchResultSerializer(Fields):
     results = EntryResultSerializer(many=True, help_text="One for each classification, in the order they were sent.")
 
 
@@ -185,7 +185,7 @@ class SubmissionSerializer(Fields):
     metadata = MetadataField(required=False, default=dict, help_text="What the client wants to note, at most 16 kB.")
 
 
-class BatchSerializer(Fields):
+class SubmissionBatchSerializer(Fields):
     # For the documentation: each entry is read on its own.
     classifications = serializers.ListField(child=SubmissionSerializer(), max_length=MOST_AT_ONCE)
 
