@@ -112,13 +112,13 @@ def _running(exercise: Exercise) -> Iterator[Figure]:
     for vote in votes:
         running.add(*vote)
     per_vote = (time.process_time() - began) / len(votes)
-    yield Figure("grades, running: adding a vote", per_vote * 1e6, "CPU µs", at_most=20.0)
+    yield Figure("grades, adding a vote to the running form", per_vote * 1e6, "CPU µs", at_most=20.0)
     batch = running.sweep().posterior
     began = time.process_time()
     rows = np.array([running.posterior(i) for i in range(min(len(batch), 2_000))])
-    yield Figure("grades, running: a posterior", (time.process_time() - began) / len(rows) * 1e6, "CPU µs")
+    yield Figure("grades, a posterior of the running form", (time.process_time() - began) / len(rows) * 1e6, "CPU µs")
     apart = float(np.abs(rows - batch[: len(rows)]).max())
-    yield Figure("grades, running: distance from the batch after a sweep", apart, "of probability", at_most=1e-6)
+    yield Figure("grades, distance of the running form from the batch after a sweep", apart, "of probability", at_most=1e-6)
 
 
 def _relevance() -> Iterator[Figure]:
