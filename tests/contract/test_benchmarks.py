@@ -55,7 +55,9 @@ def test_a_run_prints_a_line_and_writes_a_row_for_each_figure(tmp_path: Path) ->
         assert row["bar"] is None or re.fullmatch(r"(<=|>=) [\d.e-]+", row["bar"])
         assert isinstance(row["ok"], bool)
     printed = result.stdout.splitlines()
-    assert [line.split(": ")[0] for line in printed] == [f"votes     {row['name']}" for row in rows]
+    assert len(printed) == len(rows)
+    for line, row in zip(printed, rows, strict=True):
+        assert line.startswith(f"votes     {row['name']}: ")
     assert result.returncode == (0 if all(row["ok"] for row in rows) else 1)
 
 
