@@ -62,7 +62,7 @@ def test_of_a_batch_the_refused_answer_alone_is_kept_aside(page: Page, site: Sit
 
     page.route("**/classifications/batch", spoil_the_first)
     page.context.set_offline(False)
-    expect(page.locator("#refused")).to_be_visible()
+    expect(page.locator(".banner-refused")).to_be_visible()
     expect(page.locator("#pending")).to_be_hidden()
     wait_until(lambda: count_of(site) == before + graded - 1, seconds=20, what="the other answers")
 
@@ -75,6 +75,7 @@ def test_where_batches_are_refused_the_answers_go_one_by_one(page: Page, site: S
     graded = grade_until_nothing_is_left(page)
     page.route("**/batch", lambda route: route.fulfill(status=404, content_type="application/json", body="{}"))
     page.context.set_offline(False)
+    expect(page.locator("#pending")).to_be_hidden()
     wait_until(lambda: count_of(site) == before + graded, seconds=20, what="the answers")
 
 
