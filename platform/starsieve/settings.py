@@ -114,7 +114,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "PRAGMA temp_store=MEMORY;PRAGMA mmap_size=268435456;PRAGMA busy_timeout=20000"
         ),
     }
-else:
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    DATABASES["default"]["ENGINE"] = "starsieve.postgresql"
     # What every request sends is prepared (starsieve/statements.py); a pooler between may not know prepared statements.
     prepares = env.bool("DATABASE_PREPARE", default=True)
     DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = 5 if prepares else None
