@@ -206,11 +206,15 @@ def position_name(ra: float, dec: float) -> str:
 
 
 def _is_frame_column(column: str) -> bool:
-    return column == "frames" or IMAGE_COLUMN.match(column) is not None
+    return column == "frames" or _is_image_column(column)
+
+
+def _is_image_column(column: str) -> bool:
+    return column.startswith("image") and IMAGE_COLUMN.match(column) is not None
 
 
 def _frames(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    columns = sorted((key for key in record if IMAGE_COLUMN.match(key)), key=lambda key: (len(key), key))
+    columns = sorted((key for key in record if _is_image_column(key)), key=lambda key: (len(key), key))
     listed = record.get("frames") or []
     if isinstance(listed, str):
         listed = listed.split(";")
