@@ -86,7 +86,7 @@ def hidden_votes(
     question, (len(rows), K + 1); `off_path` how often each answer is given off the true path, (K,).
     """
     said = question.said[rows]
-    cells = held_out_cells(said, skills, clear[rows])
+    cells = held_out_cells(said, skills.parts(), clear[rows])
     row = np.repeat(np.arange(len(rows)), np.diff(said.indptr))
     answer = said.indices % question.n_answers
     log_off = np.log(off_path)

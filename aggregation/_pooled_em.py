@@ -99,7 +99,7 @@ class Beliefs:
 
 @dataclass(frozen=True)
 class Fit:
-    """Parameters per question, the beliefs that belong to them, and how EM ended."""
+    """The last beliefs, the parameters per question that they teach, and how EM ended."""
 
     parameters: list[Parameters]
     beliefs: Beliefs
@@ -123,7 +123,9 @@ def fit(tree: Tree, start: Beliefs, max_iterations: int, tolerance: float) -> Fi
         gain = abs(beliefs.log_likelihood - previous)
         converged = bool(gain <= tolerance * abs(beliefs.log_likelihood))
         if converged or n_iterations == max_iterations:
-            return Fit(parameters, beliefs, n_iterations, converged)
+            # The skills that these beliefs teach: only of such can a subject's own part be left out (`calibrate`).
+            taught = [_maximise(tree, task, beliefs) for task in range(len(tree.questions))]
+            return Fit(taught, beliefs, n_iterations, converged)
     raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
 
 

@@ -179,17 +179,20 @@ def held_out_log_clear(question: Question, skills: Skills, clear: FloatArray) ->
     EM lets each vote teach the confusion matrix by which it is then weighed, which makes a model sure of itself
     where volunteers gave few votes. Here each vote is weighed with its own subject left out.
     """
-    result = np.zeros((len(question.n_votes), question.n_answers))
+    result, parts = np.zeros((len(question.n_votes), question.n_answers)), skills.parts()
     for first, last in _blocks(question.said):
         part = question.said[first:last]
-        result[first:last] = sum_rows(part, held_out_cells(part, skills, clear[first:last]))
+        result[first:last] = sum_rows(part, held_out_cells(part, parts, clear[first:last]))
     return result
 
 
-def held_out_cells(said: sparse.csr_matrix, skills: Skills, clear: FloatArray) -> FloatArray:
-    """Log P(vote | clear, class k) with its own subject left out, (n_stored, K), a row per stored element."""
-    n_answers = skills.crowd.shape[0]
-    above, below = skills.parts()
+def held_out_cells(said: sparse.csr_matrix, parts: tuple[FloatArray, FloatArray], clear: FloatArray) -> FloatArray:
+    """Log P(vote | clear, class k) with its own subject left out, (n_stored, K), a row per stored element.
+
+    `parts` are those of the skills that `clear` has taught: else a subject's own part may exceed the whole.
+    """
+    above, below = parts
+    n_answers = below.shape[1]
     row = np.repeat(np.arange(said.shape[0]), np.diff(said.indptr))
     own = clear[row] * said.data[:, np.newaxis]
     cell = above.reshape(said.shape[1], n_answers)[said.indices]

@@ -17,7 +17,7 @@ from aggregation.calibration import CalibrationMap, cross_calibrated
 MISLEADING = 0.01
 
 MAX_ITERATIONS = 1000
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,16 @@ def test_settings_that_make_no_sense_are_refused(crowd, options, message):
         pooled_dawid_skene(*votes_of(crowd), **options)
 
 
+@pytest.mark.parametrize(("seed", "max_iterations"), [(1, 3), (2, 1), (4, 2), (4, 3)])
+def test_a_fit_that_is_cut_short_still_gives_probabilities(crowd_of, seed, max_iterations):
+    """Leaving a subject out of skills that earlier beliefs had taught left less than nothing of them, once."""
+    rare = {"n_answers": 4, "prior": [0.9, 0.06, 0.03, 0.01], "diagonal": (0.8, 0.99)}
+    crowd = crowd_of(n_subjects=1500, n_volunteers=100, per_subject=8, seed=seed, **rare)
+    result = pooled_dawid_skene(*votes_of(crowd), 4, max_iterations=max_iterations)
+    assert np.isfinite(result.posterior).all()
+    np.testing.assert_allclose(result.posterior.sum(axis=1), 1.0)
+
+
 def test_too_few_iterations_are_reported(crowd):
     result = pooled_dawid_skene(*votes_of(crowd), max_iterations=1)
     assert (result.n_iterations, result.converged) == (1, False)
