@@ -118,7 +118,9 @@ def _running(exercise: Exercise) -> Iterator[Figure]:
     rows = np.array([running.posterior(i) for i in range(min(len(batch), 2_000))])
     yield Figure("grades, a posterior of the running form", (time.process_time() - began) / len(rows) * 1e6, "CPU µs")
     apart = float(np.abs(rows - batch[: len(rows)]).max())
-    yield Figure("grades, distance of the running form from the batch after a sweep", apart, "of probability", at_most=1e-6)
+    yield Figure(
+        "grades, distance of the running form from the batch after a sweep", apart, "of probability", at_most=1e-6
+    )
 
 
 def _relevance() -> Iterator[Figure]:
