@@ -5,13 +5,14 @@ hexadecimal digits, a time in UTC as "2026-05-01 12:00:00.000000". Checking them
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, repeat
 from json import dumps
 from typing import Any
 
 import numpy as np
-from django.db import connection, models
+from django.db import IntegrityError, connection, models
 from numpy.typing import NDArray
 
 ROWS_AT_ONCE = 10_000
@@ -90,24 +91,37 @@ def analyse(*tables: type[models.Model]) -> None:
                 cursor.execute(f'ANALYZE "{model._meta.db_table}"')
 
 
-def trust_references(held: Sequence[models.Model]) -> bool:
-    """Until the end of this transaction do not look up each row's foreign keys again, for a caller who has written the
-    rows that they name in this very transaction, or names them in `held`; whether those are all still there.
+@contextmanager
+def trusted_references(held: Sequence[models.Model]) -> Iterator[None]:
+    """Inside, each row's foreign keys are not looked up again: for a caller who has written the rows that they name in
+    this very transaction, or names them in `held`. Must be entered inside a transaction.
 
-    Locks the rows of `held` FOR KEY SHARE, as each lookup would. Only a superuser of PostgreSQL may switch the lookups
-    off, which take half of the time of a bulk insertion; for anyone else, and on SQLite, they stay on.
+    Locks the rows of `held` FOR KEY SHARE, as each lookup would; raises IntegrityError if one is gone. Only a superuser
+    of PostgreSQL may switch the lookups off, which take half of the time of a bulk insertion; for anyone else, and on
+    SQLite, they stay on.
     """
-    if connection.vendor != "postgresql":
-        return all(type(row)._default_manager.filter(pk=row.pk).exists() for row in held)
+    is_off = connection.vendor == "postgresql" and _hold(held)
+    if is_off:
+        _set_replication_role("replica")
+    yield
+    if is_off:  # after an error the savepoint's end does this
+        _set_replication_role("origin")
+
+
+def _hold(held: Sequence[models.Model]) -> bool:
+    """Lock the rows; whether this role may switch off the lookups."""
     with connection.cursor() as cursor:
         for row in held:
             cursor.execute(f'SELECT 1 FROM "{row._meta.db_table}" WHERE id = %s FOR KEY SHARE', [row.pk])
             if cursor.fetchone() is None:
-                return False
+                raise IntegrityError(f"{row._meta.verbose_name} {row} was deleted meanwhile")
         cursor.execute("SELECT current_setting('is_superuser') = 'on'")
-        if cursor.fetchone() == (True,):
-            cursor.execute("SET LOCAL session_replication_role = 'replica'")
-    return True
+        return bool(cursor.fetchone() == (True,))
+
+
+def _set_replication_role(role: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('session_replication_role', %s, true)", [role])
 
 
 def _defaults(model: type[models.Model], given: Mapping[str, Column]) -> dict[str, Always]:

@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 
 from starsieve.accounts.models import User
 from starsieve.projects.arrivals import announce_arrivals
-from starsieve.projects.bulk import Always, Column, analyse, insert_columns, trust_references
+from starsieve.projects.bulk import Always, Column, analyse, insert_columns, trusted_references
 from starsieve.projects.models import Project, Subject, SubjectImport, SubjectSet
 from starsieve.projects.stamps import MOST_FRAMES, Stamp, StampError, frame_entry, store_frame
 from starsieve.projects.task_types import is_storable
@@ -261,9 +261,7 @@ def _create(run: _Run, new: Mapping[str, tuple[int, Content]]) -> None:
         "created_at": Always(datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")),
     }
     if not run.dry_run:
-        with transaction.atomic():
-            if not trust_references([run.project, run.subject_set]):
-                raise SubjectSet.DoesNotExist(f"subject set {run.subject_set.name!r} was deleted during its import")
+        with transaction.atomic(), trusted_references([run.project, run.subject_set]):
             insert_columns(Subject, columns, len(contents))
     run.report.created += len(contents)
     if not run.dry_run and run.report.created > 2 * run.analysed:
