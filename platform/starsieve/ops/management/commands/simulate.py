@@ -58,7 +58,7 @@ class Command(BaseCommand):
     def _fill(self, workflow: Workflow, options: dict[str, Any]) -> None:
         for name in ("subjects", "volunteers", "classifications"):
             if options[name] is None:
-                raise SimulationRefused(f"--{name} is missing: how many are to be made?")
+                raise SimulationRefused(f"--{name} is missing; say how many are to be made")
         numbers = (options["subjects"], options["volunteers"], options["classifications"])
         plan = Plan(*numbers, seed=options["seed"] or 0, gold=options["gold"])
         begin = monotonic()
