@@ -1,13 +1,15 @@
-"""Next stamp and submit through the WSGI application: SQL statements and CPU of a call, at two lengths of the queue."""
+"""Next stamp and submit through the WSGI application: SQL statements and CPU of a call, at two lengths of the queue.
 
-import os
+On PostgreSQL also what the same statements cost when a bare psycopg connection sends them, in turns with ours.
+"""
+
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 from uuid import uuid4
 
@@ -19,10 +21,14 @@ VOLUNTEERS = 10
 ROUNDS = 400  # per workflow; each one next and one submit
 BLOCK = 20  # rounds on one workflow before it is the other's turn, so that a busy spell strikes both
 WARM_UP = 20
-# CPU ms of application and database for one stored classification: a third of Label Studio's least on such a machine.
-MOST_CPU = 40.0
+AT_ONCE = 20  # classifications in a batch
+# CPU ms for one stored classification. Of application and database: a seventh of Label Studio's least on such a machine.
+MOST_CPU = 16.0
+MOST_OF_APPLICATION = 8.0
 # The application's share in requests that do nothing, which the machine's speed leaves alone.
-MOST_WORK = 20.0
+MOST_WORK = 8.0
+# Application and database over the same statements sent by bare psycopg and run by the same database.
+MOST_OVER_BARE = 3.0
 
 
 def measure(*, tiny: bool = False) -> Iterator[Figure]:
@@ -39,8 +45,8 @@ def measure(*, tiny: bool = False) -> Iterator[Figure]:
 def _measure(name: str, url: str, tiny: bool) -> Iterator[Figure]:
     sizes, rounds = ((50, 100), BLOCK) if tiny else ((FEW, MANY), ROUNDS)
     with tempfile.TemporaryDirectory() as folder, own_process() as run:
-        small, large, server_ms = run(_measure_on, folder, url, sizes, rounds)
-    yield from _figures(name, small, large, server_ms)
+        small, large, bare = run(_measure_on, folder, url, sizes, rounds)
+    yield from _figures(name, small, large, bare)
 
 
 @dataclass
@@ -51,11 +57,21 @@ class Calls:
     empty_ms: list[float] = field(default_factory=list)
     next_ms: list[float] = field(default_factory=list)
     submit_ms: list[float] = field(default_factory=list)
+    batch_ms: list[float] = field(default_factory=list)  # per classification
     next_statements: int = 0
     submit_statements: int = 0
 
 
-def _figures(name: str, small: Calls, large: Calls, server_ms: float | None) -> Iterator[Figure]:
+@dataclass
+class Bare:
+    """Mean CPU ms of one next and submit: of our database process for the application, and of both bare."""
+
+    server_ms: float
+    client_ms: float
+    bare_server_ms: float
+
+
+def _figures(name: str, small: Calls, large: Calls, bare: Bare | None) -> Iterator[Figure]:
     few, many = f"{small.n_subjects:,} subjects", f"{large.n_subjects:,} subjects"
     statements = "statements"
     yield Figure(f"{name}, next", max(small.next_statements, large.next_statements), statements, at_most=4)
@@ -64,9 +80,16 @@ def _figures(name: str, small: Calls, large: Calls, server_ms: float | None) -> 
         yield Figure(f"{name}, next, {size}", median(calls.next_ms), "CPU ms")
         yield Figure(f"{name}, submit, {size}", median(calls.submit_ms), "CPU ms")
     both, empty = median(large.next_ms) + median(large.submit_ms), median(large.empty_ms)
-    if server_ms is not None:
+    yield Figure(f"{name}, one of {AT_ONCE} in a batch, {many}", median(large.batch_ms), "CPU ms")
+    server_ms = bare.server_ms if bare is not None else 0.0
+    if bare is not None:
         yield Figure(f"{name}, its server process for next + submit", server_ms, "CPU ms")
-    yield Figure(f"{name}, next + submit, all processes", both + (server_ms or 0.0), "CPU ms", at_most=MOST_CPU)
+        same = bare.client_ms + bare.bare_server_ms
+        yield Figure(f"{name}, the same statements by bare psycopg, both processes", same, "CPU ms")
+        over = (mean(small.next_ms + large.next_ms) + mean(small.submit_ms + large.submit_ms) + server_ms) / same
+        yield Figure(f"{name}, next + submit over bare psycopg", over, "×", at_most=MOST_OVER_BARE)
+    yield Figure(f"{name}, next + submit, the application", both, "CPU ms", at_most=MOST_OF_APPLICATION)
+    yield Figure(f"{name}, next + submit, all processes", both + server_ms, "CPU ms", at_most=MOST_CPU)
     yield Figure(f"{name}, a request that does nothing (/healthz)", empty, "CPU ms")
     yield Figure(f"{name}, next + submit over two that do nothing", both / (2 * empty), "×", at_most=MOST_WORK)
     for kind, one, other in (("next", large.next_ms, small.next_ms), ("submit", large.submit_ms, small.submit_ms)):
@@ -75,8 +98,9 @@ def _figures(name: str, small: Calls, large: Calls, server_ms: float | None) -> 
 
 def _measure_on(
     folder: str, url: str, sizes: tuple[int, int], rounds: int
-) -> tuple[Calls, Calls, float | None]:  # in a process of its own: Django is set up once
+) -> tuple[Calls, Calls, Bare | None]:  # in a process of its own: Django is set up once
     from benchmarks import site
+    from benchmarks.bare import BareClient
 
     site.start_django(Path(folder), url)
     from django.core.management import call_command
@@ -87,20 +111,29 @@ def _measure_on(
     call_command("migrate", verbosity=0)
     workflows = [site.make_workflow(f"queue-of-{n}", n) for n in sizes]
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # as autovacuum does after an import
+        for table in ("projects_subject", "classify_subjectprogress"):  # as autovacuum does after an import
+            cursor.execute(f"ANALYZE {table}")
     browsers = [site.Browser(application, f"volunteer-{i}") for i in range(VOLUNTEERS)]
     calls = [Calls(n) for n in sizes]
     for workflow, counted in zip(workflows, calls, strict=True):
         _work(workflow, browsers, WARM_UP, Calls(counted.n_subjects))
         _count_statements(workflow, browsers, counted)
-    before = _backend_seconds(connection)
+    has_proc = Path("/proc/self/stat").exists()
+    bare = BareClient(url, workflows[1]) if connection.vendor == "postgresql" and has_proc else None
+    ours = theirs = 0.0
     for _ in range(rounds // BLOCK):
+        before = _backend_seconds(connection)
         for workflow, counted in zip(workflows, calls, strict=True):
             _work(workflow, browsers, BLOCK, counted)
-    after = _backend_seconds(connection)
+        ours += _backend_seconds(connection) - before
+        if bare is not None:
+            theirs += bare.replay(2 * BLOCK)
+    for workflow, counted in zip(workflows, calls, strict=True):
+        _send_batches(workflow, browsers, max(1, rounds // AT_ONCE // 4), counted)
     done = sum(len(counted.submit_ms) for counted in calls)
-    server_ms = None if before is None or after is None else 1000 * (after - before) / done
-    return calls[0], calls[1], server_ms
+    if bare is None:
+        return calls[0], calls[1], None
+    return calls[0], calls[1], Bare(1000 * ours / done, 1000 * theirs / done, 1000 * bare.server_seconds() / done)
 
 
 def _work(workflow: Any, browsers: list[Any], rounds: int, calls: Calls) -> None:
@@ -118,6 +151,19 @@ def _work(workflow: Any, browsers: list[Any], rounds: int, calls: Calls) -> None
         calls.empty_ms.append(1000 * empty.seconds)
         calls.next_ms.append(1000 * with_next.seconds)
         calls.submit_ms.append(1000 * with_submit.seconds)
+
+
+def _send_batches(workflow: Any, browsers: list[Any], batches: int, calls: Calls) -> None:
+    from benchmarks.site import shortest_annotations
+
+    annotations = shortest_annotations(workflow)
+    for i in range(batches):
+        browser, clock = browsers[i % len(browsers)], CpuClock()
+        served = browser.call("GET", f"/api/v1/workflows/{workflow.pk}/next?count={AT_ONCE}")
+        entries = [_body({**served, "subjects": [subject]}, annotations) for subject in served["subjects"]]
+        address = f"/api/v1/workflows/{workflow.pk}/classifications/batch"
+        browser.call("POST", address, {"classifications": entries}, clock=clock)
+        calls.batch_ms.append(1000 * clock.seconds / len(entries))
 
 
 def _count_statements(workflow: Any, browsers: list[Any], calls: Calls) -> None:
@@ -150,12 +196,12 @@ def _body(served: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[str
     }
 
 
-def _backend_seconds(connection: Any) -> float | None:
-    """CPU seconds so far of the PostgreSQL process behind this connection; None for SQLite, or off Linux."""
+def _backend_seconds(connection: Any) -> float:
+    """CPU seconds so far of the PostgreSQL process behind this connection; 0 for SQLite, or off Linux."""
+    from benchmarks.site import process_seconds
+
     if connection.vendor != "postgresql" or not Path("/proc/self/stat").exists():
-        return None
+        return 0.0
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
-        (process,) = cursor.fetchone()
-    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return process_seconds(cursor.fetchone()[0])

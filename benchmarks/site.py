@@ -66,6 +66,12 @@ def shortest_annotations(workflow: Any) -> list[dict[str, Any]]:
     return annotations
 
 
+def process_seconds(process: int) -> float:
+    """CPU seconds that a process has used so far, user and system (Linux)."""
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 class Browser:
     """A signed-in volunteer's browser: cookies, CSRF token, JSON."""
 
@@ -96,7 +102,8 @@ class Browser:
         content = b"" if body is None else json.dumps(body).encode()
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
-            "PATH_INFO": path,
+            "PATH_INFO": path.partition("?")[0],
+            "QUERY_STRING": path.partition("?")[2],
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(content)),
             "REMOTE_ADDR": "127.0.0.1",
