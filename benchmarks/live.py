@@ -22,7 +22,7 @@ ROUNDS = 400  # per workflow; each one next and one submit
 BLOCK = 20  # rounds on one workflow before it is the other's turn, so that a busy spell strikes both
 WARM_UP = 20
 AT_ONCE = 20  # classifications in a batch
-# CPU ms for one stored classification, of application and database: a seventh of Label Studio's least on such a machine.
+# CPU ms for one stored classification, of application and database: a seventh of Label Studio's least.
 MOST_CPU = 16.0
 MOST_OF_APPLICATION = 8.0
 # The application's share in requests that do nothing, which the machine's speed leaves alone.
