@@ -20,6 +20,7 @@ from tests.support.services import chromium, running_services  # noqa: E402
 
 BIN = Path(sys.executable).parent
 ROOMS_WITH_DATABASE = ["tests/classify", "tests/platform", "tests/ml_worker", "tests/contract"]
+NUMERIC = ["tests/aggregation", "tests/ml_worker/nets"]
 QUICK = "not services and not browser"
 PYTEST = [sys.executable, "-W", "error", "-m", "pytest", "-q"]
 
@@ -80,9 +81,9 @@ def everything() -> None:
     os.environ["CHROMIUM"] = chromium()
     lint()
     types()
-    pytest("the numeric core", "-n", "2", "tests/aggregation", "--durations=5")
-    pytest("unit tests on SQLite", "-n", "2", "-m", QUICK, "--ignore=tests/contract", "--ignore=tests/aggregation",
-           "--durations=5")  # fmt: skip
+    pytest("the numeric cores", "-n", "2", *NUMERIC, "--durations=5")
+    pytest("unit tests on SQLite", "-n", "2", "-m", QUICK, "--ignore=tests/contract",
+           *(f"--ignore={folder}" for folder in NUMERIC), "--durations=5")  # fmt: skip
     pytest("contract tests on SQLite", "-n", "2", "-m", QUICK, "tests/contract")
     with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}

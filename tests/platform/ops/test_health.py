@@ -156,6 +156,7 @@ print(metrics.exposition().decode())
 """
 
 
+@pytest.mark.services
 def test_several_workers_add_up_their_figures(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     folder.mkdir()
