@@ -16,7 +16,7 @@ DARK_DESK = ("dark", {"viewport": {"width": 1440, "height": 900}})
 LIGHT_PHONE = ("light", {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True})
 LOOKS = pytest.mark.parametrize(("theme", "options"), [DARK_DESK, LIGHT_PHONE], ids=["dark-desk", "light-phone"])
 # Downloads, pictures, documents for programs, and Django's own administration pages.
-NO_PAGES = re.compile(r"/(account/data/|media/|admin/|metrics|api/v1/(?!docs)|projects/[^/]+/releases/)")
+NO_PAGES = re.compile(r"/(account/data/|media/|admin/|metrics|api/v1/(?!docs)|projects/[^/]+/releases/|.*\.svg$)")
 UNLINKED = ["/accounts/password/reset/done/", "/accounts/password/reset/key/done/", "/accounts/inactive/"]
 PUBLIC = {
     "/", "/about/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/api/v1/docs",
