@@ -9,7 +9,10 @@ Ints = NDArray[np.int64]
 ANSWERS = 5
 PRIOR = (0.35, 0.30, 0.20, 0.10, 0.05)
 VOTES_PER_SUBJECT = 10
-SUBJECTS_PER_VOLUNTEER = 100_000 / 14_000
+VOLUNTEERS = 20_000
+#: Votes that a share of Space Warps' 24,871 volunteers stayed below (Marshall et al. 2016): few give most votes.
+SHARES = (0, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+EFFORT = (1, 2, 2, 14, 25, 47, 93, 261, 635, 2272, 5968, 12721, 27251, 49220)
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,16 @@ class LensStream(Crowd):
 
 
 def simulate_crowd(n_subjects: int, seed: int) -> Crowd:
-    """About ten votes on each subject, by one volunteer per seven subjects; the same for the same seed.
+    """About ten votes on each subject, by 20,000 volunteers of whom some never come; the same for the same seed.
 
-    Effort is log-normal (few give most votes). Volunteer j is right on subject i with p_j (1 - d_i) + d_i / 5, where
+    Effort is that of Space Warps' volunteers. Volunteer j is right on subject i with p_j (1 - d_i) + d_i / 5, where
     p ~ Beta(6, 2.5) and difficulty d ~ Beta(2, 6); a wrong answer is a neighbour of the right one more often than not,
     weighted by where this volunteer's guesses go. Nobody votes twice on a subject.
     """
     rng = np.random.default_rng(seed)
-    n_volunteers = int(n_subjects / SUBJECTS_PER_VOLUNTEER)
-    subject, volunteer = _who_sees_what(np.full(n_subjects, VOTES_PER_SUBJECT), n_volunteers, rng)
+    n_volunteers = min(VOLUNTEERS, n_subjects // 2)
+    effort = np.exp(np.interp(rng.random(n_volunteers), SHARES, np.log(EFFORT)))
+    subject, volunteer = _who_sees_what(np.full(n_subjects, VOTES_PER_SUBJECT), effort, rng)
     truth = rng.choice(ANSWERS, n_subjects, p=PRIOR)
     skill, difficulty = rng.beta(6, 2.5, n_volunteers), rng.beta(2, 6, n_subjects)
     right = skill[volunteer] * (1 - difficulty[subject]) + difficulty[subject] / ANSWERS
@@ -57,7 +61,8 @@ def simulate_lenses(n_subjects: int, seed: int) -> LensStream:
     rng = np.random.default_rng(seed)
     n_volunteers = n_subjects // 10
     is_training = np.arange(n_subjects) < n_subjects // 20
-    subject, volunteer = _who_sees_what(np.where(is_training, 8 * 12, 12), n_volunteers, rng)
+    effort = rng.lognormal(2.6, 1.9, n_volunteers)
+    subject, volunteer = _who_sees_what(np.where(is_training, 8 * 12, 12), effort, rng)
     truth = (rng.random(n_subjects) < np.where(is_training, 0.5, 1 / 200)).astype(np.int64)
     finds, passes = rng.beta(5, 2, n_volunteers)[volunteer], rng.beta(14, 1.2, n_volunteers)[volunteer]
     visibility = rng.beta(5, 1.5, n_subjects)[subject] / 0.77
@@ -68,9 +73,9 @@ def simulate_lenses(n_subjects: int, seed: int) -> LensStream:
     )
 
 
-def _who_sees_what(votes: Ints, n_volunteers: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def _who_sees_what(votes: Ints, effort: NDArray[np.float64], rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Subject and volunteer of each vote in random order, about `votes` per subject and none of them twice."""
-    effort = rng.lognormal(2.6, 1.9, n_volunteers)
+    n_volunteers = len(effort)
     cumulative = np.cumsum(np.minimum(effort, np.quantile(effort, 0.999)))
     drawn = np.searchsorted(cumulative, rng.random(int(votes.sum())) * cumulative[-1])
     pairs = np.unique(np.repeat(np.arange(len(votes)), votes) * n_volunteers + drawn)
