@@ -18,7 +18,7 @@ PAUSE = 1.0  # seconds in which Redis is not asked again, so that requests do no
 logger = logging.getLogger(__name__)
 
 
-class _Client(django_redis.RedisCacheClient):  # type: ignore[misc]
+class _Client(django_redis.RedisCacheClient):
     def __init__(self, servers: Any, **options: Any) -> None:
         super().__init__(servers, **{"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, **options})
         self._silent_until = 0.0
@@ -75,7 +75,7 @@ class _Client(django_redis.RedisCacheClient):  # type: ignore[misc]
         return self._ask(super().clear, False)
 
 
-class RedisCache(django_redis.RedisCache):  # type: ignore[misc]
+class RedisCache(django_redis.RedisCache):
     def __init__(self, server: Any, params: Any) -> None:
         super().__init__(server, params)
         self._class = _Client
