@@ -4,6 +4,7 @@ import csv
 import random
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def _import(folder: Path, n: int) -> Iterator[Figure]:
 
     make_workflow("import", 0)
     manifest = _write_manifest(folder, n)
-    app, server = _spent(lambda: call_command("import_subjects", "import", str(manifest), verbosity=0))
+    app, server = _spent(lambda: call_command("import_subjects", "import", str(manifest), stdout=StringIO()))
     yield Figure(f"import of {n:,} rows, the command", 1e6 * app / n, "CPU µs per row")
     yield Figure(f"import of {n:,} rows, its server process", 1e6 * server / n, "CPU µs per row")
     yield Figure("import, rows per CPU second of both", n / (app + server), "1/s", at_least=LEAST_IMPORTED)
@@ -63,7 +64,7 @@ def _simulate_and_rebuild(n: int) -> Iterator[Figure]:
 
     workflow = make_workflow("simulated", 0, template="gz-rings")
     numbers = {"subjects": max(1, n // 20), "volunteers": 1000, "classifications": n}
-    app, server = _spent(lambda: call_command("simulate", str(workflow.pk), **numbers, verbosity=0))
+    app, server = _spent(lambda: call_command("simulate", str(workflow.pk), **numbers, stdout=StringIO()))
     yield Figure("simulate, per classification", 1e6 * (app + server) / n, "CPU µs")
     rows = SubjectProgress.objects.filter(workflow=workflow)
     rows.update(tallies={}, classification_count=0, retired_at=None, retirement_reason="")

@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -51,12 +51,15 @@ class Client:
         self.random = random.Random(number)
         self.give_up = give_up
         self.told = Told()
+        self.is_stopped = False
         self._connection: HTTPConnection | None = None
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer of an attempt that was answered for good; None when none was within `give_up` seconds."""
         began = time.monotonic()
         while (waited := time.monotonic() - began) < self.give_up:
+            if self.is_stopped:
+                raise InterruptedError("the bench ends")
             status, answer = self._attempt(method, path, body)
             self.told.count(status)
             if status not in ("lost", "429") and not status.startswith("5"):
@@ -116,8 +119,13 @@ class Client:
 
 
 def all_at_once(clients: Sequence[Client], work: Callable[[Client], None]) -> Told:
-    """Each client in a thread of its own; what they were told together. A client's error ends the bench."""
+    """Each client in a thread of its own; what they were told together. An error of one, or Ctrl-C, stops them all."""
     with ThreadPoolExecutor(len(clients)) as pool:
-        for done in [pool.submit(work, client) for client in clients]:
-            done.result()
+        try:
+            for done in as_completed([pool.submit(work, client) for client in clients]):
+                done.result()
+        except BaseException:
+            for client in clients:
+                client.is_stopped = True
+            raise
     return together([client.told for client in clients])
