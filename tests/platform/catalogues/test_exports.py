@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from django.urls import reverse
 
 from starsieve.catalogues.snapshots import export
 from starsieve.catalogues.snapshots.export import FIELDS, export_classifications
@@ -129,3 +130,13 @@ def test_a_deletion_under_way_is_a_conflict(workflow: Any, fetch: Any, monkeypat
 def test_those_who_may_not_make_releases_do_not_get_it(workflow: Any, member: Any, client: Any) -> None:
     client.force_login(member(workflow, "expert"))
     assert client.get(f"/api/v1/workflows/{workflow.pk}/exports/classifications.csv").status_code == 403
+
+
+@pytest.mark.parametrize(("role", "is_offered"), [("scientist", True), ("expert", False)])
+def test_the_page_of_releases_offers_it_to_those_who_may_have_it(
+    workflow: Any, member: Any, client: Any, role: str, is_offered: bool
+) -> None:
+    client.force_login(member(workflow, role))
+    html = client.get(reverse("releases", args=[workflow.project.slug, workflow.pk])).content.decode()
+    for ending in ("csv", "parquet"):
+        assert (f'/api/v1/workflows/{workflow.pk}/exports/classifications.{ending}"' in html) == is_offered

@@ -34,6 +34,7 @@ FIELDS: dict[str, tuple[pa.DataType, str]] = {
     "finished_at": (MOMENT, "When the answer was given, by the volunteer's clock"),
     "created_at": (MOMENT, "When the answer was stored"),
     "after_retirement": (pa.bool_(), "Arrived after the subject was retired"),
+    "by_expert": (pa.bool_(), "Whoever sent it was an expert of the project then"),
 }
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=False, metadata={"description": text}) for name, (kind, text) in FIELDS.items()]
