@@ -97,8 +97,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_safe
 @staff_member_required
+@require_safe
 def background_work(request: HttpRequest) -> HttpResponse:
     """Queue depth, last sweeps and failures, for the site's administrators."""
     return render(request, "ops/work.html", {"work": gather_work()})
