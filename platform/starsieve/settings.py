@@ -158,11 +158,18 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 # How often the schedule looks for workflows whose models should be fitted again.
 CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
+# How often new classifications are appended to the workflows' snapshots.
+SNAPSHOT_SECONDS = env.int("SNAPSHOT_SECONDS", default=60)
 CELERY_BEAT_SCHEDULE = {
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
         "schedule": PREFILTER_LEASE_SECONDS / 2,
         "options": {"expires": PREFILTER_LEASE_SECONDS},
+    },
+    "assess-outdated": {
+        "task": "classify.tasks.assess_outdated",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "requeue-lost-releases": {
         "task": "starsieve.catalogues.tasks.requeue_lost_releases",
@@ -173,6 +180,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "starsieve.catalogues.tasks.refresh_disagreements",
         "schedule": 30.0,
         "options": {"expires": 30},
+    },
+    "refresh-snapshots": {
+        "task": "starsieve.catalogues.tasks.refresh_snapshots",
+        "schedule": SNAPSHOT_SECONDS,
+        "options": {"expires": SNAPSHOT_SECONDS},
     },
     "refresh-consensus": {
         "task": "starsieve.catalogues.tasks.refresh_consensus",
@@ -185,10 +197,13 @@ CELERY_BEAT_SCHEDULE = {
 # Called with a SubjectSet inside the transaction that adds subjects or links the set to a workflow
 # (docs/adr/0003-arrivals.md): the lower room announces, the higher rooms listed here act.
 STARSIEVE_ON_ARRIVAL = ["classify.services.queue_subjects"]
+# Called with a Workflow inside the transaction that gives it another current version.
+STARSIEVE_ON_VERSION = ["classify.assessment.version_published"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR_DIR / "media"))
 STORAGE_URL = env.str("STORAGE_URL", default="")
 RELEASE_ROOT = env.str("RELEASE_ROOT", default=str(VAR_DIR / "releases"))
+SNAPSHOT_ROOT = env.str("SNAPSHOT_ROOT", default=str(VAR_DIR / "snapshots"))
 MODEL_ROOT = env.str("MODEL_ROOT", default=str(VAR_DIR / "models"))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict
 
+from django.contrib.admin.views.decorators import staff_member_required
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
@@ -15,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starsieve.api.problems import problem
 from starsieve.ops.health import states
 from starsieve.ops.metrics import exposition
+from starsieve.ops.work import background_work as gather_work
 
 SENTENCES = {
     400: "The request could not be understood.",
@@ -102,3 +104,11 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+@never_cache
+@staff_member_required
+@require_safe
+def background_work(request: HttpRequest) -> HttpResponse:
+    """Queue depth, last sweeps and failures, for the site's administrators."""
+    return render(request, "ops/work.html", {"work": gather_work()})
