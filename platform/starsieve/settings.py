@@ -158,7 +158,14 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 # How often the schedule looks for workflows whose models should be fitted again.
 CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
+# A subject that a volunteer was given is kept for them for so long, and only then given to another in their place.
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=300)
 CELERY_BEAT_SCHEDULE = {
+    "delete-expired-leases": {
+        "task": "classify.tasks.delete_expired_leases",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
         "schedule": PREFILTER_LEASE_SECONDS / 2,

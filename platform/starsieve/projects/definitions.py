@@ -11,13 +11,14 @@ from typing import Any
 
 from starsieve.api import strict_json
 from starsieve.projects.task_types import TASK_TYPES, BoxesTask, Frame, Problems, Task, ValueProblem, shown
+from starsieve.projects.training import Training, read_training
 
 MOST_TASKS = 200
 MOST_PROBLEMS = 100
 LONGEST_TEXT = 1_000_000
 LONGEST_HELP = 200_000  # characters of all tasks together: each look at the classify page renders them
 TASK_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
-FIELDS = ("first", "tasks", "retirement")
+FIELDS = ("first", "tasks", "retirement", "training")
 
 
 class DefinitionError(ValueError):
@@ -52,10 +53,13 @@ class WorkflowDefinition:
     first: str
     tasks: dict[str, Task]
     retirement: Retirement
+    training: Training | None = None
 
     def without_texts(self) -> "WorkflowDefinition":
-        """What stays the same when only wording changes: equal means that classifications compare."""
-        return replace(self, tasks={key: task.without_texts() for key, task in self.tasks.items()})
+        """What stays the same when only wording or how often is trained changes: equal means that classifications
+        compare.
+        """
+        return replace(self, tasks={key: task.without_texts() for key, task in self.tasks.items()}, training=None)
 
     def check_annotations(self, annotations: Any, frames: Sequence[Frame]) -> list[dict[str, Any]]:
         """The annotations in canonical form: the reached tasks in order, from the first to the end of the tree.
@@ -128,13 +132,14 @@ def parse_definition(data: Any) -> WorkflowDefinition:
     if not isinstance(first, str) or not isinstance(data.get("tasks"), dict) or first not in data["tasks"]:
         problems.add("first", f"names no task: {shown(first)}")
     retirement = _read_retirement(data.get("retirement"), problems)
+    training = read_training(data.get("training"), problems)
     if retirement.settled and not any(_can_settle(task) for task in tasks.values()):
         problems.add("retirement.settled", 'needs a task of type boxes whose consensus has the method "skills"')
     if not problems.found:
         _check_graph(str(first), tasks, problems)
     if problems.found:
         raise DefinitionError(problems.found)
-    return WorkflowDefinition(str(first), tasks, retirement)
+    return WorkflowDefinition(str(first), tasks, retirement, training)
 
 
 def _read_tasks(data: Any, problems: Problems) -> dict[str, Task]:
