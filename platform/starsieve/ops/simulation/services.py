@@ -13,6 +13,7 @@ from django.db import transaction
 
 from classify.feedback import RULES
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.queue import mark_training_subjects
 from classify.versions import definition_of
 from starsieve.ops.simulation.block import Said, Timing, Truth, make_said, make_truth, tallies_of, times, timing
 from starsieve.ops.simulation.crowd import Skills, make_skills
@@ -269,4 +270,5 @@ def _store_gold(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.random
         "created_at": Always(_before(run.time)),
     }
     insert_columns(GoldStandard, columns, len(subjects))
+    mark_training_subjects(workflow=run.workflow, subject_ids=sorted(set(subjects)))
     return len(subjects)
