@@ -173,7 +173,7 @@ class _Search:
             rows = self._rows(sql.WINDOW_CANDIDATES, self.excluded, **asked)
             subjects = self.take([row[2] for row in rows if row[2] is not None], count, self.excluded)
         n_unseen, n_cut = rows[0][:2]
-        return _Window(subjects, n_unseen, n_cut == 0)
+        return _Window(subjects, min(n_unseen, sql.MOST_REMAINING), n_cut == 0)
 
     def take(self, candidates: Sequence[int], count: int, excluded: Collection[int]) -> list[Subject]:
         """The first `count` of the candidates that have room, as subjects, leased."""

@@ -18,8 +18,10 @@ SMALL = 100
 #: The same of the mass of a bucket, and of what is below.
 CAP = 256
 HEAD = 2000
-#: `remaining` counts up to here; no more candidates than this are looked at.
+#: `remaining` counts up to here.
 MOST_REMAINING = 200
+#: Of the window's urgent subjects, and of the others, no more are tried: each costs a look at its leases.
+MOST_TRIED = 48
 #: Of the search for the exact answer: how many more candidates than wanted, as others may take some just then.
 SPARE = 20
 
@@ -79,39 +81,67 @@ def _urgent(name: str) -> str:
 
 
 _URGENT = [
-    part
-    for i, name in enumerate(("first", "second", "third"))
-    for part in _around_pivot(2 * i, f"priority = {_urgent(name)}", SMALL)
-]
-_PARTS = [
-    *_URGENT,
+    *(
+        part
+        for i, name in enumerate(("first", "second", "third"))
+        for part in _around_pivot(2 * i, f"priority = {_urgent(name)}", SMALL)
+    ),
     _part(6, f"priority < {_of('third')} AND priority > {_of('mass')}", "priority DESC, pivot", SMALL),
+]
+_MASS = [
     *_around_pivot(7, f"priority = {_of('mass')}", CAP),
     _part(9, f"priority < {_of('mass')}", "priority DESC, pivot", CAP),
 ]
-# In the order of `served`: within a priority from the pivot upwards, then from the beginning.
+# Within a priority from the pivot upwards, then from the beginning.
 _BEST_FIRST = "priority DESC, pivot < %(pivot)s, pivot"
 
-# The three most urgent groups of the highest bucket, what is between them and its mass (urgency 0), the mass, and what
-# is below. The parts are read one after the other, and only as far as it takes to fill `unseen`. Where `unseen` is not
-# filled all of them have been read, and the count is exact unless one of them was longer than its cap.
+
+# LIMIT takes no column, but a scalar subquery.
+_NEEDED_OF_MASS = (
+    f"(SELECT CASE WHEN n < {MOST_REMAINING - MOST_TRIED} THEN {MOST_REMAINING} - n ELSE {MOST_TRIED} END "
+    "FROM n_urgent)"
+)
+
+
+def _unseen(name: str, most: str) -> str:
+    return f"SELECT subject_id, priority, pivot FROM {name} queued WHERE {{ordinary}} AND {UNSEEN} LIMIT {most}"
+
+
+# The three most urgent groups of the highest bucket and what is between them and its mass (urgency 0); then the mass,
+# and what is below. The parts are read one after the other, and only as far as it takes to count what is left, but
+# always far enough into the mass that others who hold all of the most urgent leave something to serve. Where the count
+# is not full all parts have been read, and it is exact unless one of them was longer than its cap.
 WINDOW = f"""
     WITH first AS ({_highest_below("%(below)s")}),
     second AS ({_highest_below(_of("first"))}),
     third AS ({_highest_below(_of("second"))}),
     mass AS (SELECT priority / {URGENCIES} * {URGENCIES} AS priority FROM first),
-    queued AS ({" UNION ALL ".join(_PARTS)}),
-    unseen AS (SELECT subject_id, priority, pivot FROM queued WHERE {{ordinary}} AND {UNSEEN} LIMIT {MOST_REMAINING}),
+    urgent AS ({" UNION ALL ".join(_URGENT)}),
+    rest AS ({" UNION ALL ".join(_MASS)}),
+    unseen_urgent AS ({_unseen("urgent", str(MOST_REMAINING))}),
+    n_urgent AS (SELECT count(*) AS n FROM unseen_urgent),
+    unseen_rest AS ({_unseen("rest", _NEEDED_OF_MASS)}),
+    n_unseen AS (SELECT (SELECT n FROM n_urgent) + (SELECT count(*) FROM unseen_rest) AS n),
     counts AS (
-        SELECT (SELECT count(*) FROM unseen) AS n_unseen,
-               CASE WHEN (SELECT count(*) FROM unseen) < {MOST_REMAINING} THEN
-                   (SELECT count(*) FROM (SELECT 1 FROM queued GROUP BY part, most HAVING count(*) = most) cut)
-               ELSE 0 END AS n_cut
+        SELECT n AS n_unseen, CASE WHEN n < {MOST_REMAINING} THEN
+            (SELECT count(*) FROM (SELECT 1 FROM urgent GROUP BY part, most HAVING count(*) = most) cut) +
+            (SELECT count(*) FROM (SELECT 1 FROM rest GROUP BY part, most HAVING count(*) = most) cut)
+        ELSE 0 END AS n_cut
+        FROM n_unseen
+    ),
+    candidates AS (
+        SELECT * FROM (
+            SELECT * FROM unseen_urgent WHERE {{not_excluded}} ORDER BY {_BEST_FIRST} LIMIT {MOST_TRIED}
+        ) best_urgent
+        UNION ALL
+        SELECT * FROM (
+            SELECT * FROM unseen_rest WHERE {{not_excluded}} ORDER BY {_BEST_FIRST} LIMIT {MOST_TRIED}
+        ) best_rest
     )
 """
 # One by one: PostgreSQL expects many rows of an array, and would rather read all subjects for them.
 _SUBJECT_TAKEN = f"SELECT {SERVED.of(SUBJECT)} FROM {SUBJECT} WHERE id = taken.subject_id LIMIT 1"
-CANDIDATES = f"SELECT subject_id FROM unseen WHERE {{not_excluded}} ORDER BY {_BEST_FIRST}"
+CANDIDATES = f"SELECT subject_id FROM candidates ORDER BY {_BEST_FIRST}"
 #: PostgreSQL: the window, its candidates taken, and their subjects, in one statement. Always at least one row.
 WINDOW_TAKEN = f"""
     {WINDOW.rstrip()},
@@ -124,7 +154,7 @@ WINDOW_TAKEN = f"""
 WINDOW_CANDIDATES = f"""
     {WINDOW}
     SELECT counts.n_unseen, counts.n_cut, candidate.subject_id
-    FROM counts LEFT JOIN (SELECT * FROM unseen WHERE {{not_excluded}}) candidate ON true
+    FROM counts LEFT JOIN candidates candidate ON true
     ORDER BY {_BEST_FIRST}
 """
 #: PostgreSQL: subjects of candidates found otherwise.
