@@ -61,16 +61,14 @@ def teach(workflow: Any, subject: Any, **fields: Any) -> None:
 
 
 @pytest.fixture
-def chances(monkeypatch: Any) -> Any:
-    """The share of chances drawn below one half is exactly that: 0.05, 0.15, … in turn, and pivots likewise."""
+def chances(monkeypatch: Any) -> None:
+    """The same chances and pivots in every run."""
     import random
 
-    generator = random.Random(17)
-    monkeypatch.setattr(selection.random, "random", generator.random)
-    return generator
+    monkeypatch.setattr(selection.random, "random", random.Random(17).random)
 
 
-def test_the_rate_falls_with_what_the_volunteer_has_answered(world: Any, chances: Any) -> None:
+def test_the_rate_falls_with_what_the_volunteer_has_answered(world: Any, chances: None) -> None:
     school, volunteer = School(world), world.volunteer()
     assert school.share(None) == pytest.approx(0.5, abs=0.15)
     assert school.share(volunteer) == pytest.approx(0.5, abs=0.15)
@@ -80,7 +78,7 @@ def test_the_rate_falls_with_what_the_volunteer_has_answered(world: Any, chances
     assert school.share(volunteer) == 0
 
 
-def test_each_place_of_a_larger_order_has_the_same_chance(world: Any, chances: Any) -> None:
+def test_each_place_of_a_larger_order_has_the_same_chance(world: Any, chances: None) -> None:
     school = School(world)
     places = Counter(i for _ in range(60) for i, pk in enumerate(school.ask(count=6)) if pk in school.training)
     assert sum(places.values()) / 360 == pytest.approx(0.5, abs=0.1)
@@ -231,3 +229,15 @@ def test_a_subject_with_gold_trains_wherever_it_is_queued_later(world: Any) -> N
     teach(workflow, subject)
     link_subject_set(workflow=workflow, subject_set=subject.subject_set)
     assert trains(workflow) == {subject.name}
+
+
+def test_answers_from_before_a_new_schedule_go_on_counting(world: Any) -> None:
+    from starsieve.projects.services import publish_version
+
+    school = School(world, rates=None, n_plain=1, n_training=0)
+    subject = school.workflow.project.subjects.get()
+    world.classify(school.workflow, subject, answer="X")
+    definition = {**school.workflow.current.definition, "training": {"rates": [[0, 0.5]]}}
+    publish_version(workflow=school.workflow, definition=definition, user=school.workflow.project.created_by)
+    world.classify(school.workflow, subject, answer="A")
+    assert world.progress(school.workflow, subject).classification_count == 2
