@@ -13,7 +13,7 @@ import numpy as np
 from django.db import connection
 
 from classify.models import Classification, SubjectProgress, Volunteer
-from classify.tallying import Codes, states_of
+from classify.tallying import Codes, Said, answers_by_task, pairs_of, states_of
 from classify.versions import counts_towards, definition_of
 from starsieve.projects.bulk import update_columns
 from starsieve.projects.definitions import WorkflowDefinition
@@ -95,13 +95,13 @@ def _by_count(retired_at: datetime | None) -> tuple[datetime | None, str]:
 
 class _Rows(NamedTuple):
     """The counted classifications, subject by subject, each in the order of ids; `said[code[i]]` are row i's
-    annotations, `subject[i]` is the index of its place.
+    task keys and values, `subject[i]` is the index of its place.
     """
 
     subject: Codes
     id: Codes
     code: Codes
-    said: list[list[dict[str, Any]]]
+    said: list[Said]
 
     @classmethod
     def read(cls, places: Sequence[Place], current: WorkflowVersion) -> Self:
@@ -115,7 +115,7 @@ class _Rows(NamedTuple):
         code = np.array(distinct, dtype=np.int64)
         kept = is_counted[code]
         subject = np.array([index[subject] for subject in columns[0]], dtype=np.int64)
-        said = [json.loads(text) if counts[version] else [] for version, text in known]
+        said = [pairs_of(json.loads(text)) if counts[version] else () for version, text in known]
         return cls(subject[kept], np.array(columns[1], dtype=np.int64)[kept], code[kept], said)
 
 
@@ -136,19 +136,9 @@ def _fetch(subject_ids: list[int], current: WorkflowVersion) -> list[tuple[int, 
 
 
 def _tallies(definition: WorkflowDefinition, rows: _Rows, n_subjects: int) -> list[dict[str, Any]]:
-    values: dict[str, list[Any]] = {key: [None] * len(rows.said) for key in definition.tasks}
-    for code, annotations in enumerate(rows.said):
-        for annotation in annotations:
-            values[annotation["task"]][code] = annotation["value"]
     tallies: list[dict[str, Any]] = [{} for _ in range(n_subjects)]
-    for key, said in values.items():
-        answers = [value for value in said if value is not None]
-        if not answers:
-            continue
-        is_answer = np.array([value is not None for value in said])
-        answered = is_answer[rows.code]
-        renumbered = (np.cumsum(is_answer) - 1)[rows.code[answered]]
-        states = states_of(definition.tasks[key], rows.subject[answered], renumbered, answers, n_subjects)
+    for key, answers in answers_by_task(definition.tasks, rows.subject, rows.code, rows.said).items():
+        states = states_of(definition.tasks[key], answers.subject, answers.code, answers.values, n_subjects)
         for tally, state in zip(tallies, states, strict=True):
             if state is not None:
                 tally[key] = state
