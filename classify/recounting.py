@@ -13,10 +13,10 @@ import numpy as np
 from django.db import connection
 
 from classify.models import Classification, SubjectProgress, Volunteer
-from classify.tallying import Codes, Said, answers_by_task, pairs_of, states_of
+from classify.tallying import Codes, states_of
 from classify.versions import counts_towards, definition_of
+from classify.vocabulary import Vocabulary
 from starsieve.projects.bulk import update_columns
-from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import WorkflowVersion
 
 BY_COUNT = SubjectProgress.RetirementReason.CLASSIFICATION_COUNT
@@ -57,9 +57,10 @@ PLACE_COLUMNS = ("id", "subject_id", "count_at_reopening", *Derived._fields)
 def recount_many(places: Sequence[Place], current: WorkflowVersion) -> list[Derived]:
     """What the classifications say now of each of the locked progress rows of the current version's workflow."""
     definition = definition_of(current)
-    rows = _Rows.read(places, current)
+    vocabulary = Vocabulary(definition.tasks)
+    rows = _Rows.read(places, current, vocabulary)
     counts = np.bincount(rows.subject, minlength=len(places)).tolist()
-    tallies = _tallies(definition, rows, len(places))
+    tallies = _tallies(vocabulary, rows, len(places))
     retired = _retired_at(places, rows, definition.retirement.classification_count)
     return [
         Derived(
@@ -94,29 +95,26 @@ def _by_count(retired_at: datetime | None) -> tuple[datetime | None, str]:
 
 
 class _Rows(NamedTuple):
-    """The counted classifications, subject by subject, each in the order of ids; `said[code[i]]` are row i's
-    task keys and values, `subject[i]` is the index of its place.
+    """The counted classifications, subject by subject, each in the order of ids: `subject` has the index of the place,
+    `said` the number of the annotations in the vocabulary.
     """
 
     subject: Codes
     id: Codes
-    code: Codes
-    said: list[Said]
+    said: Codes
 
     @classmethod
-    def read(cls, places: Sequence[Place], current: WorkflowVersion) -> Self:
+    def read(cls, places: Sequence[Place], current: WorkflowVersion, vocabulary: Vocabulary) -> Self:
         index = {place.subject_id: i for i, place in enumerate(places)}
-        columns = list(zip(*_fetch(list(index), current), strict=True)) or [(), (), (), ()]
-        known: dict[tuple[int, str], int] = {}
-        distinct = [known.setdefault(key, len(known)) for key in zip(columns[2], columns[3], strict=True)]
-        versions = {version.pk: version for version in WorkflowVersion.objects.filter(workflow=current.workflow_id)}
-        counts = {pk: counts_towards(version, current) for pk, version in versions.items()}
-        is_counted = np.array([counts[version] for version, _ in known], dtype=bool)
-        code = np.array(distinct, dtype=np.int64)
-        kept = is_counted[code]
-        subject = np.array([index[subject] for subject in columns[0]], dtype=np.int64)
-        said = [pairs_of(json.loads(text)) if counts[version] else () for version, text in known]
-        return cls(subject[kept], np.array(columns[1], dtype=np.int64)[kept], code[kept], said)
+        versions = WorkflowVersion.objects.filter(workflow=current.workflow_id)
+        counting = {version.pk for version in versions if counts_towards(version, current)}
+        rows = [row for row in _fetch(list(index), current) if row[2] in counting]
+        subjects, ids, _, texts = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return cls(
+            np.array([index[subject] for subject in subjects], dtype=np.int64),
+            np.array(ids, dtype=np.int64),
+            vocabulary.numbers_of(texts),
+        )
 
 
 def _fetch(subject_ids: list[int], current: WorkflowVersion) -> list[tuple[int, int, int, str]]:
@@ -135,10 +133,10 @@ def _fetch(subject_ids: list[int], current: WorkflowVersion) -> list[tuple[int, 
     return found
 
 
-def _tallies(definition: WorkflowDefinition, rows: _Rows, n_subjects: int) -> list[dict[str, Any]]:
+def _tallies(vocabulary: Vocabulary, rows: _Rows, n_subjects: int) -> list[dict[str, Any]]:
     tallies: list[dict[str, Any]] = [{} for _ in range(n_subjects)]
-    for key, answers in answers_by_task(definition.tasks, rows.subject, rows.code, rows.said).items():
-        states = states_of(definition.tasks[key], answers.subject, answers.code, answers.values, n_subjects)
+    for key, answers in vocabulary.answers(rows.subject, rows.said).items():
+        states = states_of(vocabulary.tasks[key], *answers, n_subjects)
         for tally, state in zip(tallies, states, strict=True):
             if state is not None:
                 tally[key] = state

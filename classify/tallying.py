@@ -4,7 +4,7 @@ Answers come coded: row i says that subject `subject[i]` got the value `values[c
 classifications' ids within each subject.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,43 +17,12 @@ from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, Multiple
 Codes = NDArray[np.int64]
 
 
-#: The (task key, value) pairs of one classification.
-Said = Sequence[tuple[str, Any]]
-
-
 class Answers(NamedTuple):
-    """The answers to one task: row i says that classification number `row[i]`, of subject `subject[i]`, has the value
-    `values[code[i]]`.
-    """
+    """The answers to one task: row i says that subject `subject[i]` got `values[code[i]]`."""
 
-    row: Codes
     subject: Codes
     code: Codes
-    values: list[Any]
-
-
-def answers_by_task(tasks: Iterable[str], subject: Codes, code: Codes, said: Sequence[Said]) -> dict[str, Answers]:
-    """What coded classifications answer to each task: number i says `said[code[i]]` of subject `subject[i]`.
-
-    Skipped tasks are no answers; a task that nobody answered is absent. Rows keep their order.
-    """
-    values: dict[str, list[Any]] = {key: [None] * len(said) for key in tasks}
-    for number, annotations in enumerate(said):
-        for key, value in annotations:
-            values[key][number] = value
-    found = {}
-    for key, each in values.items():
-        is_answer = np.array([value is not None for value in each], dtype=bool)
-        row = np.flatnonzero(is_answer[code])
-        if row.size:
-            renumbered = (np.cumsum(is_answer) - 1)[code[row]]
-            found[key] = Answers(row, subject[row], renumbered, [value for value in each if value is not None])
-    return found
-
-
-def pairs_of(annotations: Iterable[Mapping[str, Any]]) -> Said:
-    """Annotations as they are stored, in the short form."""
-    return [(annotation["task"], annotation["value"]) for annotation in annotations]
+    values: Sequence[Any]
 
 
 def sums_of(task: Task, answers: Answers, n_subjects: int) -> Codes:
@@ -72,7 +41,7 @@ def states_of(task: Task, subject: Codes, code: Codes, values: Sequence[Any], n_
     """The state of the task's reducer for each subject 0 … n_subjects - 1; None for one without an answer."""
     if not len(subject):
         return [None] * n_subjects
-    answers = Answers(np.arange(len(subject)), subject, code, list(values))
+    answers = Answers(subject, code, values)
     if isinstance(task, BoxesTask):
         return _box_states(answers, n_subjects)
     as_state = _as_state(task)

@@ -15,12 +15,16 @@ import pyarrow as pa
 
 IntArray = npt.NDArray[np.int64]
 
-#: Classifications that are held in memory at once, roughly, and subjects.
-ROWS_IN_PILE = 40_000
-SUBJECTS_IN_PILE = 20_000
-#: As they come; fewer would make many small pieces of each pile.
-ROWS_DEALT = 200_000
+#: Classifications that are held in memory at once, roughly, and subjects. Of very many, piles become larger.
+ROWS_IN_PILE = 30_000
+SUBJECTS_IN_PILE = 15_000
+MOST_PILES = 1000
+#: Rows that are dealt at once: so many, and more if pieces of piles would be smaller than that.
+ROWS_DEALT = 60_000
+ROWS_IN_PIECE = 200
 
+#: What is needed of a classification.
+COLUMNS = ("subject_id", "id", "volunteer_id", "workflow_version_id", "annotations", "created_at")
 SCHEMA = pa.schema(
     [
         *((name, pa.int64()) for name in ("subject", "id", "volunteer_id", "workflow_version_id")),
@@ -52,9 +56,10 @@ class BySubject:
     def __init__(self, path: Path, subject_ids: IntArray, n_rows: int) -> None:
         self.subject_ids = subject_ids
         n_subjects = len(subject_ids)
-        n_piles = max(1, -(-n_rows // ROWS_IN_PILE), -(-n_subjects // SUBJECTS_IN_PILE))
+        n_piles = min(max(1, -(-n_rows // ROWS_IN_PILE), -(-n_subjects // SUBJECTS_IN_PILE)), MOST_PILES)
         self._in_pile = max(1, -(-n_subjects // n_piles))
         self._pieces: list[list[int]] = [[] for _ in range(0, n_subjects, self._in_pile)]
+        self._dealt_at_once = max(ROWS_DEALT, ROWS_IN_PIECE * len(self._pieces))
         self._n_pieces = 0
         self.path = path
 
@@ -67,7 +72,7 @@ class BySubject:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         n_read = 0
         with pa.OSFile(str(self.path), "wb") as file, pa.ipc.new_file(file, SCHEMA, options=options) as writer:
-            for table in _gathered(batches):
+            for table in _gathered(batches, self._dealt_at_once):
                 self._deal_table(table, left_out, writer)
                 n_read += table.num_rows
                 yield n_read
@@ -98,12 +103,12 @@ class BySubject:
                 yield _pile(table, first, min(first + self._in_pile, len(self.subject_ids)))
 
 
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The batches put together to ROWS_DEALT rows or more."""
+def _gathered(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.Table]:
+    """The batches put together to `n_rows` rows or more."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)
-        if sum(map(len, held)) >= ROWS_DEALT:
+        if sum(map(len, held)) >= n_rows:
             yield pa.Table.from_batches(held)
             held = []
     if held:

@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from json.encoder import encode_basestring
 from typing import Any
 
 import numpy as np
@@ -72,26 +73,28 @@ class Ledger:
 def _classification_lines(counted: Counted) -> pa.LargeStringArray:
     ids = pa.array(counted.id).cast(TEXT)
     versions = taken([canonical(number) for number in counted.versions], counted.version)
-    annotations = taken(counted.canonical, counted.code)
+    annotations = taken(counted.phrases.canonical, counted.said)
     return joined("[", ids, ", ", versions, ", ", annotations, end="]\n")
 
 
 def _subject_lines(frozen: FrozenColumns) -> pa.LargeStringArray:
-    wcs = {text: canonical(json.loads(text)) for text in set(frozen.wcs) if text is not None}
+    wcs = {text: "null" if text is None else canonical(json.loads(text)) for text in set(frozen.wcs)}
     columns = [
         _encoded(frozen.subject_id),
-        map(canonical, frozen.name),
-        map(canonical, frozen.subject_set),
-        map(canonical, frozen.origin),
-        _encoded(frozen.ra),
-        _encoded(frozen.dec),
-        ["null" if text is None else wcs[text] for text in frozen.wcs],
-        map(canonical, frozen.retirement_reason),
+        map(encode_basestring, frozen.name),
+        *(_each_once(encode_basestring, texts) for texts in (frozen.subject_set, frozen.origin)),
+        *map(_encoded, (frozen.ra, frozen.dec)),
+        map(wcs.__getitem__, frozen.wcs),
+        _each_once(encode_basestring, frozen.retirement_reason),
         *map(_encoded, (frozen.is_control, frozen.ml_score, frozen.ml_model_id)),
     ]
-    lines = (f"[{', '.join(row)}]\n" for row in zip(*columns, strict=True))
+    lines = map(", ".join, zip(*columns, strict=True))
     gold = ("" if text is None else f"[{canonical(json.loads(text))}]\n" for text in frozen.gold)
-    return pa.array((line + known for line, known in zip(lines, gold, strict=True)), TEXT)
+    return pa.array([f"[{line}]\n{known}" for line, known in zip(lines, gold, strict=True)], TEXT)
+
+
+def _each_once(encode: Callable[[str], str], texts: Sequence[str]) -> Iterable[str]:
+    return map({text: encode(text) for text in set(texts)}.__getitem__, texts)
 
 
 def _encoded(plain: Sequence[Any]) -> list[str]:

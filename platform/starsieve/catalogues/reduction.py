@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from classify.tallying import Answers, answers_by_task
+from classify.tallying import Answers
 from classify.versions import definition_of
 from starsieve.catalogues.by_subject import BySubject, IntArray
 from starsieve.catalogues.consensus.gold import known_answers
@@ -16,7 +16,7 @@ from starsieve.catalogues.consensus.judging import fits_and_judgements
 from starsieve.catalogues.consensus.methods import outcomes_of
 from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.consensus.votes import VoteTable
-from starsieve.catalogues.counted import Counted, Versions
+from starsieve.catalogues.counted import Counted, Reader
 from starsieve.catalogues.frozen import FrozenColumns, frozen_columns, gold_of
 from starsieve.catalogues.ledger import Ledger
 from starsieve.catalogues.models import Release
@@ -50,13 +50,13 @@ def fit_models(release: Release, stored: BySubject) -> FittedModels:
     """Fit the tasks' models to the release's classifications and frozen gold: a first pass over its subjects."""
     definition = definition_of(release.workflow_version)
     table = VoteTable(definition)
-    versions = Versions(release)
+    reader = Reader(release)
     for pile in stored.piles():
-        counted = versions.counted(pile)
-        answers = answers_by_task(definition.tasks, counted.subject, counted.code, counted.said)
+        counted = reader.counted(pile)
         subject_ids = stored.subject_ids[pile.first : pile.last]
-        for key, each in answers.items():
-            table.add_answers(key, subject_ids[each.subject], counted.volunteer_id[each.row], each.code, each.values)
+        used, said = np.unique(counted.said, return_inverse=True)
+        texts = [counted.phrases.canonical[number] for number in used.tolist()]
+        table.add_columns(subject_ids[counted.subject], counted.volunteer_id, texts, said)
     gold = ((subject, key, value) for subject, known in gold_of(release) for key, value in known.items())
     known = known_answers(definition, gold)
     outcomes = outcomes_of(definition, table, known)
@@ -65,11 +65,10 @@ def fit_models(release: Release, stored: BySubject) -> FittedModels:
 
 def reduced_subjects(release: Release, stored: BySubject, ledger: Ledger) -> Iterator[Reduced]:
     """The release's subjects in the order of their ids, some thousand at a time; `ledger` notes what goes by."""
-    tasks = definition_of(release.workflow_version).tasks
-    versions = Versions(release)
+    reader = Reader(release)
     for pile in stored.piles():
         frozen = frozen_columns(release, *stored.subject_ids[[pile.first, pile.last - 1]].tolist())
-        counted = versions.counted(pile)
-        ledger.note_versions(versions.numbers, versions.tally(pile), versions.count.tolist())
+        counted = reader.counted(pile)
+        ledger.note_versions(reader.versions, reader.n_of_versions(pile), reader.counts.tolist())
         ledger.note(frozen, counted)
-        yield Reduced(frozen, counted, answers_by_task(tasks, counted.subject, counted.code, counted.said))
+        yield Reduced(frozen, counted, counted.phrases.answers(counted.subject, counted.said))

@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from classify.tallying import Said
+from starsieve.catalogues.by_subject import IntArray
+from starsieve.catalogues.counted import Phrases
 from starsieve.catalogues.models import Release
 from starsieve.catalogues.reduction import Reduced
 from starsieve.catalogues.writers.texts import bytes_of, csv_field, joined, taken
@@ -40,28 +41,37 @@ class TidyClassifications:
         self._file.close()
 
     def append(self, reduced: Reduced) -> None:
-        """Put together once what is equal: the answers of equal annotations, a subject's and a volunteer's fields."""
+        """Puts together once what is equal: a subject's and a volunteer's fields, all answers of one text."""
         counted, frozen = reduced.counted, reduced.frozen
-        told = [self._answers(said) for said in counted.said]
+        used, said = np.unique(counted.said, return_inverse=True)
+        told = self._answers(counted.phrases, used)
         n_told = np.array([len(each) for each in told], dtype=np.int64)
-        rows = np.repeat(np.arange(len(counted.code)), n_told[counted.code])
-        code = counted.code[rows]
-        number = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        rows = np.repeat(np.arange(len(said)), n_told[said])
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
         volunteers, volunteer = np.unique(counted.volunteer_id, return_inverse=True)
         names = [f"{pk},{csv_field(name)}," for pk, name in zip(frozen.subject_id, frozen.name, strict=True)]
         lines = joined(
             taken(names, counted.subject[rows]),
             taken([self.pseudonym(pk) for pk in volunteers.tolist()], volunteer[rows]),
             taken([f",{number}," for number in counted.versions], counted.version[rows]),
-            taken([text for each in told for text in each], (np.cumsum(n_told) - n_told)[code] + number),
+            taken([text for each in told for text in each], (np.cumsum(n_told) - n_told)[said[rows]] + place),
             taken(_moments(counted.created_at), rows),
         )
         self._file.write(bytes_of(lines))
 
-    def _answers(self, said: Said) -> list[str]:
-        """The fields of task and answer, a text for each answer given."""
-        found = [(self.tasks[key], value) for key, value in said if value is not None]
-        return [f"{csv_field(task.name)},{csv_field(answer_text(task, value))}," for task, value in found]
+    def _answers(self, phrases: Phrases, used: IntArray) -> list[list[str]]:
+        """The fields of task and answer of these texts, one for each answer given."""
+        fields: dict[str, list[str]] = {}
+        for key, answers in phrases.answers(np.arange(len(used)), used).items():
+            fields[key] = [""] * len(used)
+            name = csv_field(self.tasks[key].name)
+            texts: dict[int, str] = {}
+            for place, code in zip(answers.subject.tolist(), answers.code.tolist(), strict=True):
+                if code not in texts:
+                    texts[code] = f"{name},{csv_field(answer_text(self.tasks[key], answers.values[code]))},"
+                fields[key][place] = texts[code]
+        numbers = enumerate(used.tolist())
+        return [[fields[key][place] for key in phrases.answered[number]] for place, number in numbers]
 
     def pseudonym(self, volunteer_id: int) -> str:
         return hmac.new(self.salt, str(volunteer_id).encode(), hashlib.sha256).hexdigest()[:16]

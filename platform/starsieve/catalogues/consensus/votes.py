@@ -62,28 +62,6 @@ class VoteTable:
             else:
                 self._add_row(key, subject_id, volunteer_id, answer_code(self.definition.tasks[key], value))
 
-    def add_answers(
-        self, key: str, subject_id: IntArray, volunteer_id: IntArray, code: IntArray, values: Sequence[Any]
-    ) -> None:
-        """Note many answers to one task: subject and volunteer of each, and `values[code[i]]`, none of them None."""
-        if key not in self._columns:
-            return
-        if key in self._boxes:
-            drawn = [value or [_NOTHING] for value in values]
-            n_marks = np.array([len(boxes) for boxes in drawn], dtype=np.int64)
-            sides = np.array([[box[side] for side in SIDES] for boxes in drawn for box in boxes], dtype=np.float64)
-            tools = np.array([box["tool"] for boxes in drawn for box in boxes], dtype=np.int64)
-            rows = np.repeat(np.arange(len(code)), n_marks[code])
-            within = np.arange(len(rows)) - np.repeat(np.cumsum(n_marks[code]) - n_marks[code], n_marks[code])
-            mark = (np.cumsum(n_marks) - n_marks)[code[rows]] + within
-            self._boxes[key].frombytes(sides[mark].tobytes())
-            answers = tools[mark]
-        else:
-            rows = np.arange(len(code))
-            answers = np.array([answer_code(self.definition.tasks[key], value) for value in values])[code]
-        for column, found in zip(self._columns[key], (subject_id[rows], volunteer_id[rows], answers), strict=True):
-            column.frombytes(found.astype(np.int64, copy=False).tobytes())
-
     def _add_marks(self, key: str, subject_id: int, volunteer_id: int, drawn: list[dict[str, Any]]) -> None:
         for box in drawn or [_NOTHING]:
             self._add_row(key, subject_id, volunteer_id, box["tool"])
