@@ -13,8 +13,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from starsieve.catalogues.by_subject import COLUMNS, BySubject
 from starsieve.catalogues.clumps import clump_columns, clumps_of
 from starsieve.catalogues.columns import layout_of
@@ -49,7 +47,6 @@ def build_files(release: Release, *, on_progress: OnProgress) -> Built:
 
     Raises ReleaseChanged, and leaves the folder alone, if the release has published sums that these files do not have.
     """
-    pa.set_memory_pool(pa.system_memory_pool())  # the usual one keeps what was freed: 50 MB more at the peak
     folder = release_folder(release)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".building-{release.pk}-", dir=folder.parent))

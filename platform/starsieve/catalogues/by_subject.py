@@ -126,10 +126,18 @@ def _batch(table: pa.Table, subject: IntArray) -> pa.RecordBatch:
 def _pile(table: pa.Table, first: int, last: int) -> Pile:
     subject = table["subject"].to_numpy()
     order = np.argsort(subject, kind="stable")
-    numbers = [table[name].to_numpy()[order] for name in SCHEMA.names if name != "annotations"]
     texts = table["annotations"].combine_chunks().dictionary_encode()
-    code = texts.indices.to_numpy()[order].astype(np.int64)
-    return Pile(first, last, numbers[0] - first, *numbers[1:], code, texts.dictionary.to_pylist())
+    return Pile(
+        first,
+        last,
+        subject=subject[order] - first,
+        id=table["id"].to_numpy()[order],
+        volunteer_id=table["volunteer_id"].to_numpy()[order],
+        version_id=table["workflow_version_id"].to_numpy()[order],
+        created_at=table["created_at"].to_numpy()[order],
+        code=texts.indices.to_numpy()[order].astype(np.int64),
+        texts=texts.dictionary.to_pylist(),
+    )
 
 
 _NOTHING = pa.RecordBatch.from_pylist([], schema=SCHEMA)

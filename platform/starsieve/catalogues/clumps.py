@@ -129,8 +129,8 @@ def _sky_positions(reduced: Reduced, place: IntArray, x: FloatArray, y: FloatArr
     for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         text = reduced.frozen.wcs[int(place[first])]
         if text is not None and (cards := json.loads(text)):
-            here = slice(first, last)
-            ra[here], dec[here] = _coordinates(tuple(sorted(cards.items()))).all_pix2world(x[here] + 0.5, y[here] + 0.5, 1)
+            here, sky = slice(first, last), _coordinates(tuple(sorted(cards.items())))
+            ra[here], dec[here] = sky.all_pix2world(x[here] + 0.5, y[here] + 0.5, 1)
     return ra, dec
 
 

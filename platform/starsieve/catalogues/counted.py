@@ -81,5 +81,13 @@ class Reader:
             self._phrases = Phrases(self._tasks)
         used, code = np.unique(pile.code[rows], return_inverse=True)
         numbers = self._phrases.numbers_of(pile.texts[each] for each in used.tolist())
-        columns = (pile.subject, pile.id, pile.volunteer_id, version, pile.created_at)
-        return Counted(*(column[rows] for column in columns), numbers[code], self._phrases, self.versions)
+        return Counted(
+            subject=pile.subject[rows],
+            id=pile.id[rows],
+            volunteer_id=pile.volunteer_id[rows],
+            version=version[rows],
+            created_at=pile.created_at[rows],
+            said=numbers[code],
+            phrases=self._phrases,
+            versions=self.versions,
+        )

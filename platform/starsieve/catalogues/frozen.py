@@ -1,7 +1,7 @@
 """A release's frozen subjects in columns."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ def frozen_columns(release: Release, first: int, last: int) -> FrozenColumns:
     )
 
 
-def gold_of(release: Release) -> Iterator[tuple[int, dict[str, object]]]:
+def gold_of(release: Release) -> Iterator[tuple[int, Any]]:
     """(subject id, task key → gold standard) of the release's subjects that have one, in the order of ids."""
     rows = release.subjects.filter(gold__isnull=False).order_by("subject_id")
-    return iter(rows.values_list("subject_id", "gold").iterator(ROWS_AT_ONCE))
+    return rows.values_list("subject_id", "gold").iterator(ROWS_AT_ONCE)

@@ -79,14 +79,17 @@ def _classification_lines(counted: Counted) -> pa.LargeStringArray:
 
 def _subject_lines(frozen: FrozenColumns) -> pa.LargeStringArray:
     wcs = {text: "null" if text is None else canonical(json.loads(text)) for text in set(frozen.wcs)}
-    columns = [
+    columns: list[Iterable[str]] = [
         _encoded(frozen.subject_id),
         map(encode_basestring, frozen.name),
         *(_each_once(encode_basestring, texts) for texts in (frozen.subject_set, frozen.origin)),
-        *map(_encoded, (frozen.ra, frozen.dec)),
+        _encoded(frozen.ra),
+        _encoded(frozen.dec),
         map(wcs.__getitem__, frozen.wcs),
         _each_once(encode_basestring, frozen.retirement_reason),
-        *map(_encoded, (frozen.is_control, frozen.ml_score, frozen.ml_model_id)),
+        _encoded(frozen.is_control),
+        _encoded(frozen.ml_score),
+        _encoded(frozen.ml_model_id),
     ]
     lines = map(", ".join, zip(*columns, strict=True))
     gold = ("" if text is None else f"[{canonical(json.loads(text))}]\n" for text in frozen.gold)

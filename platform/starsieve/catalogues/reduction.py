@@ -1,5 +1,5 @@
-"""A release's numbers: every subject's classifications up to the watermark, counted anew with the arithmetic that counts
-them as they arrive (classify/tallying.py). Subjects come in chunks, so memory does not grow with their number.
+"""A release's numbers: every subject's classifications up to the watermark, counted anew by the arithmetic of the
+tallies (classify/tallying.py). Subjects come in chunks, so memory does not grow with their number.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from starsieve.catalogues.counted import Counted, Reader
 from starsieve.catalogues.frozen import FrozenColumns, frozen_columns, gold_of
 from starsieve.catalogues.ledger import Ledger
 from starsieve.catalogues.models import Release
+
 
 @dataclass(frozen=True)
 class Reduced:

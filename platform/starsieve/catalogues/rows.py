@@ -49,7 +49,7 @@ def subject_columns(
 
 
 def _model_names(frozen: FrozenColumns) -> list[str | None]:
-    used = set(frozen.ml_model_id) - {None}
+    used = {pk for pk in frozen.ml_model_id if pk is not None}
     names = {model.pk: str(model) for model in ModelVersion.objects.filter(pk__in=used)} if used else {}
     return [None if pk is None else names[pk] for pk in frozen.ml_model_id]
 
@@ -63,8 +63,8 @@ def _box_values(columns: TaskColumns, clumps: TaskClumps, reduced: Reduced, mode
         assert models is not None
         outcome, row = models.rows_of(columns.task.key, np.array(reduced.frozen.subject_id))
         for name, error in zip(columns.errors, EXPECTED_ERRORS, strict=True):
-            is_known = isinstance(outcome, BoxOutcome)
-            values[name] = _at(row, outcome.errors[error]) if is_known else np.full(len(row), np.nan)
+            known = outcome.errors[error] if isinstance(outcome, BoxOutcome) else np.full(1, np.nan)
+            values[name] = _at(row, known)
     return values
 
 
@@ -84,7 +84,8 @@ def _vote_values(columns: TaskColumns, reduced: Reduced) -> Columns:
         tally = tally_from_counts(votes, sums[:, 0] if isinstance(columns.task, MultipleTask) else None)
         fractions = tally.fractions
         values[columns.agreement] = tally.agreement
-    return values | dict(zip(columns.counts, votes.T, strict=True)) | dict(zip(columns.fractions, fractions.T, strict=True))
+    values |= dict(zip(columns.counts, votes.T, strict=True))
+    return values | dict(zip(columns.fractions, fractions.T, strict=True))
 
 
 def _sums(columns: TaskColumns, reduced: Reduced) -> Codes:
@@ -106,9 +107,9 @@ def _model_values(columns: TaskColumns, counted: Columns, reduced: Reduced, mode
     values: Columns = dict(zip(columns.probabilities, _at(row, said["p"]).T, strict=True))
     answer = np.where(row >= 0, said["answer"][row], -1)
     if columns.grade:
-        grades = np.array([*GRADES, None], dtype=object)[answer]
+        grades, expected = np.array([*GRADES, None], dtype=object)[answer], said["expected_grade"][row]
         values[columns.grade] = np.where(row >= 0, grades, counted[columns.grade])
-        values[columns.expected_grade] = np.where(row >= 0, said["expected_grade"][row], counted[columns.expected_grade])
+        values[columns.expected_grade] = np.where(row >= 0, expected, counted[columns.expected_grade])
         values |= {columns.rank: _at(row, said["rank"]), columns.rank_error: _at(row, said["rank_error"])}
         values[columns.adjudicate] = (row >= 0) & said["adjudicate"][row]
     else:
