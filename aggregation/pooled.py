@@ -52,6 +52,11 @@ class PooledDawidSkene:
         Of the votes on one subject given its class; n votes count as ``n / (1 + correlation (n - 1))``.
     machine
         P(score bin | class), float (n_answers, n_bins); None without a machine.
+    guess
+        How often each answer is given, float (n_answers,): votes on muddled subjects.
+    evidence
+        Log P(votes | clear, class k), each vote weighed with its own subject left out, not tempered, float
+        (n_subjects, n_answers): what `aggregation.live` goes on from.
     n_given
         Votes given by each volunteer, int (n_volunteers,).
     log_likelihood
@@ -72,6 +77,8 @@ class PooledDawidSkene:
     muddled: float
     correlation: float
     machine: FloatArray | None
+    guess: FloatArray
+    evidence: FloatArray
     n_given: IntArray
     log_likelihood: float
     n_iterations: int
@@ -190,6 +197,8 @@ def fit_pooled(
         muddled=parameters.muddled,
         correlation=final.correlation[0],
         machine=parameters.machine,
+        guess=question.guess,
+        evidence=final.log_clear[0],
         n_given=question.n_given,
         log_likelihood=fit.beliefs.log_likelihood,
         n_iterations=fit.n_iterations,

@@ -34,6 +34,10 @@ class PooledTree:
         Per task, the map that gold taught; None without gold on the task.
     prior, crowd, strength, muddled, correlation
         Per task, as in `PooledDawidSkene`.
+    guess, evidence
+        Per task, as in `PooledDawidSkene`.
+    off_path
+        Per task, how often each answer is given where the task does not apply, float (n_answers of the task,).
     confusion
         Per task, ``[j, k, y]`` = P(volunteer says y | the truth is k), float (n, K, K) for its `volunteers`.
     volunteers
@@ -54,6 +58,9 @@ class PooledTree:
     strength: list[float]
     muddled: list[float]
     correlation: list[float]
+    guess: list[FloatArray]
+    evidence: list[FloatArray]
+    off_path: list[FloatArray]
     confusion: list[FloatArray]
     volunteers: list[IntArray]
     n_given: list[IntArray]
@@ -147,6 +154,9 @@ def pooled_tree(
         strength=[each.skills.strength for each in fit.parameters],
         muddled=[each.muddled for each in fit.parameters],
         correlation=final.correlation,
+        guess=[question.guess for question in questions],
+        evidence=final.log_clear,
+        off_path=[each.off_path for each in fit.parameters],
         confusion=[each.skills.cells().transpose(0, 2, 1) for each in fit.parameters],
         volunteers=people,
         n_given=[question.n_given for question in questions],

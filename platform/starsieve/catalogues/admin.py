@@ -1,4 +1,4 @@
-"""The admin's view of releases: to look. They are made on the project's results page and never edited."""
+"""The admin's view of releases, consensus runs and snapshots: to look. They are made elsewhere and never edited."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from starsieve.catalogues.models import Release
+from starsieve.catalogues.models import ConsensusRun, Release, Snapshot
+from starsieve.projects.admin import ReadOnlyAdmin
 
 if TYPE_CHECKING:  # generic only in the type stubs
     ModelAdminOfRelease = admin.ModelAdmin[Release]
@@ -37,3 +38,16 @@ class ReleaseAdmin(ModelAdminOfRelease):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+@admin.register(ConsensusRun)
+class ConsensusRunAdmin(ReadOnlyAdmin):
+    list_display = ["id", "workflow", "state", "n_classifications", "watermark", "created_at", "finished_at", "error"]
+    list_filter = ["state", "workflow"]
+    list_select_related = ["workflow"]
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    list_display = ["workflow", "watermark", "epoch", "refreshed_at"]
+    list_select_related = ["workflow"]

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
@@ -13,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starsieve.api.problems import problem
 from starsieve.ops.health import states
 from starsieve.ops.metrics import exposition
+from starsieve.ops.work import background_work as gather_work
 
 SENTENCES = {
     400: "The request could not be understood.",
@@ -92,3 +94,11 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+@never_cache
+@require_safe
+@staff_member_required
+def background_work(request: HttpRequest) -> HttpResponse:
+    """Queue depth, last sweeps and failures, for the site's administrators."""
+    return render(request, "ops/work.html", {"work": gather_work()})
