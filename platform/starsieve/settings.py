@@ -160,7 +160,14 @@ PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
 # How often new classifications are appended to the workflows' snapshots.
 SNAPSHOT_SECONDS = env.int("SNAPSHOT_SECONDS", default=60)
+# A subject that a volunteer was given is kept for them for so long, and only then given to another in their place.
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=300)
 CELERY_BEAT_SCHEDULE = {
+    "delete-expired-leases": {
+        "task": "classify.tasks.delete_expired_leases",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
         "schedule": PREFILTER_LEASE_SECONDS / 2,
@@ -347,3 +354,5 @@ if SENTRY_DSN:
     sentry_sdk.init(dsn=SENTRY_DSN, release=VERSION, send_default_pii=False)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core; threads of the numeric libraries only spin
+# Memory that pyarrow has freed goes back to the system: a large release needs 50 MB less. Read at its first import.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

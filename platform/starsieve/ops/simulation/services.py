@@ -14,6 +14,7 @@ from django.db import transaction
 from classify.feedback import RULES
 from classify.live import fit_in_force
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.queue import mark_training_subjects
 from classify.rebuild import rebuild_results
 from classify.urgency import urgency_of
 from classify.versions import definition_of
@@ -290,4 +291,5 @@ def _store_gold(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.random
         "created_at": Always(_before(run.time)),
     }
     insert_columns(GoldStandard, columns, len(subjects))
+    mark_training_subjects(workflow=run.workflow, subject_ids=sorted(set(subjects)))
     return len(subjects)
