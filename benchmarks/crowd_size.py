@@ -18,6 +18,7 @@ PASSES = 4
 MOST_GROWTH = 1.2
 PER_SECOND = 100
 OLDEST_MS = 50.0
+LARGEST_PER_SECOND = f"HTTP, {SIZES[-1]} clients, classifications"  # the name of a figure
 
 
 def growth(made: Deployment, workflow: Any, sessions: Sequence[str], *, tiny: bool) -> Iterator[Figure]:

@@ -73,11 +73,13 @@ def _over_http(folder: Path, tiny: bool) -> list[Figure]:
 
         sessions = [sign_in(f"volunteer-{i}") for i in range(storm.VOLUNTEERS)]
         crowded = make_workflow("crowded", 500 if tiny else FEW)
-        stormy = make_workflow("stormy", 20 if tiny else storm.SUBJECTS, template="gz-rings", limit=storm.LIMIT)
         _close()  # the storm ends every connection; the next query opens one
         made.start_web(folder, 3)
         figures = list(crowd_size.growth(made, crowded, sessions, tiny=tiny))
         figures += crowd_size.freshness(made, crowded, sessions, tiny=tiny)
+        per_second = next(figure.value for figure in figures if figure.name == crowd_size.LARGEST_PER_SECOND)
+        n_subjects = storm.subjects_for(per_second, tiny=tiny)
+        stormy = make_workflow("stormy", n_subjects, template="gz-rings", limit=storm.LIMIT)
         _close()
         figures += storm.storm(made, stormy, sessions, tiny=tiny)
         _close()

@@ -16,11 +16,18 @@ SECONDS = 60.0  # ten minutes' worth
 THINKING = (0.2, 1.2)  # seconds, for two to twelve
 AHEAD = 3  # subjects that the classify page has in hand
 LIMIT = 5
-SUBJECTS = 500  # so that the queue runs short before the end
+#: Share of what the crowd could do in the time that fills the queue: it runs short before the end, on any machine.
+QUEUE = 0.7
 #: When things happen, as shares of the whole time.
 KILLED, STARTED, REDIS_STOPPED, POSTGRESQL_RESTARTED = 0.2, 0.25, 0.4, 0.65
 REDIS_AWAY = 5.0  # seconds
 MOST_OVER = 1.0  # per cent
+
+
+def subjects_for(per_second: float, *, tiny: bool) -> int:
+    """How long a queue is for this many classifications a second, which thinking may leave unreached."""
+    wanted = min(per_second, VOLUNTEERS / (sum(THINKING) / 2)) * (6.0 if tiny else SECONDS)
+    return max(20, int(QUEUE * wanted / LIMIT))
 
 
 def storm(made: Deployment, workflow: Any, sessions: Sequence[str], *, tiny: bool) -> Iterator[Figure]:
