@@ -16,9 +16,10 @@ from math import exp, log
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregation._question import Question, estimate_skills
-from aggregation._votes import FloatArray, Votes
+from aggregation._votes import FloatArray, check_votes
 from aggregation.calibration import CalibrationMap
 from aggregation.pooled import MISLEADING, PooledDawidSkene
 from aggregation.tallies import topological_order
@@ -264,15 +265,24 @@ def start_tree(fit: PooledTree, next_task: Sequence[Sequence[int]]) -> list[Star
     ]  # fmt: skip
 
 
-def start_from_posterior(votes: Votes, posterior: FloatArray) -> Started:
-    """Go on from any model's posterior, float (n_subjects, K).
+def start_from_posterior(
+    subject: npt.ArrayLike,
+    volunteer: npt.ArrayLike,
+    answer: npt.ArrayLike,
+    posterior: FloatArray,
+    *,
+    n_volunteers: int | None = None,
+) -> Started:
+    """Go on from any model's posterior, float (n_subjects, K), of these votes, int (n,).
 
     Its mean is the prior, ``log(posterior / prior)`` the evidence, and confusion matrices are what the posterior
     makes of the votes (one M-step, shrunk to the crowd); votes are taken as independent given the truth.
     """
-    question = Question.of(votes)
+    n_subjects, n_answers = posterior.shape
+    sizes = {"n_subjects": n_subjects, "n_volunteers": n_volunteers}
+    question = Question.of(check_votes(subject, volunteer, answer, n_answers, **sizes))
     skills = estimate_skills(question, posterior)
-    prior = posterior.mean(axis=0) if len(posterior) else np.full(votes.n_answers, 1.0 / votes.n_answers)
-    live = LiveQuestion(prior, skills.crowd, question.guess, question.guess, leads_to=(-1,) * votes.n_answers)
+    prior = posterior.mean(axis=0) if n_subjects else np.full(n_answers, 1.0 / n_answers)
+    live = LiveQuestion(prior, skills.crowd, question.guess, question.guess, leads_to=(-1,) * n_answers)
     evidence = np.log(np.maximum(posterior, _TINY)) - np.log(np.maximum(prior, _TINY))
     return Started(live, evidence, skills.cells().transpose(0, 2, 1))

@@ -7,11 +7,12 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from classify.counting import DERIVED
 from classify.errors import GoldStandardRefused
 from classify.feedback import checked_truth
 from classify.models import GoldStandard, SubjectProgress
-from classify.queue import insert_progress_rows
-from classify.rebuild import rebuild_results
+from classify.queue import insert_progress_rows, mark_training_subjects
+from classify.rebuild import rebuild_results, recount_subject
 from classify.recording import Receipt, record_classification
 from classify.submissions import Submission
 from classify.versions import definition_of
@@ -134,23 +135,28 @@ def retire_settled(*, workflow: Workflow, subject_ids: Iterable[int]) -> int:
 
 
 def reopen_subject(*, workflow: Workflow, subject: Subject) -> SubjectProgress:
-    """Put a retired subject back into the queue. Where its count had reached the limit, or a consensus run had found it
-    settled, another full round is asked for; otherwise it goes on from where it was.
+    """Put a retired subject back into the queue. Where a rule or a consensus run had retired it, another full round is
+    asked for; otherwise it goes on from where it was.
 
     Locks and writes its SubjectProgress row. Raises SubjectProgress.DoesNotExist for a subject that is not queued.
     """
     with transaction.atomic():
         progress = SubjectProgress.objects.select_for_update().get(workflow=workflow, subject=subject)
         if progress.retired_at is not None:
-            limit = definition_of(workflow.current).retirement.classification_count if workflow.current else 0
-            since_reopening = progress.classification_count - progress.count_at_reopening
-            settled = progress.retirement_reason == SubjectProgress.RetirementReason.SETTLED
-            if since_reopening >= limit or settled:
-                progress.count_at_reopening = progress.classification_count
-            progress.retired_at = None
-            progress.retirement_reason = ""
-            progress.save(update_fields=["retired_at", "retirement_reason", "count_at_reopening"])
+            _reopen(progress, workflow)
+            progress.save(update_fields=[*DERIVED, "count_at_reopening"])
     return progress
+
+
+def _reopen(progress: SubjectProgress, workflow: Workflow) -> None:
+    was_settled = progress.retirement_reason == SubjectProgress.RetirementReason.SETTLED
+    progress.retired_at, progress.retirement_reason = None, ""
+    if workflow.current is None:
+        return
+    recount_subject(progress, workflow.current)
+    if was_settled or progress.retired_at is not None:  # a rule holds still
+        progress.count_at_reopening = progress.classification_count
+        recount_subject(progress, workflow.current)
 
 
 # --- Gold standards -----------------------------------------------------------------------------------------------
@@ -169,8 +175,9 @@ def set_gold_standard(
 ) -> GoldStandard:
     """Say what the true answer to a task of the current version is for the subject, in place of what was said before.
 
-    Writes one GoldStandard row; classifications and tallies are not touched. Raises GoldStandardRefused for an unknown
-    task, a value that does not fit it (GoldStandard says what does), or a subject of another project.
+    One transaction. Writes one GoldStandard row and, where that changes, SubjectProgress.is_training; classifications
+    and tallies are not touched. Raises GoldStandardRefused for an unknown task, a value that does not fit it
+    (GoldStandard says what does), or a subject of another project.
     """
     definition = definition_of(workflow.current) if workflow.current else None
     if definition is None or task not in definition.tasks:
@@ -193,4 +200,7 @@ def set_gold_standard(
     gold.clean_fields(exclude=["created_at", "value"])  # an empty list is a value: nothing is there
     values = {field.name: getattr(gold, field.name) for field in fields}
     key = {name: values.pop(name) for name in ("workflow", "subject", "task")}
-    return GoldStandard.objects.update_or_create(**key, defaults=values)[0]
+    with transaction.atomic():
+        stored = GoldStandard.objects.update_or_create(**key, defaults=values)[0]
+        mark_training_subjects(workflow=workflow, subject_ids=[subject.pk])
+    return stored

@@ -123,7 +123,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {"BACKEND": "starsieve.cache.RedisCache", "LOCATION": REDIS_URL}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
@@ -160,11 +160,23 @@ PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
 # How often new classifications are appended to the workflows' snapshots.
 SNAPSHOT_SECONDS = env.int("SNAPSHOT_SECONDS", default=60)
+# A subject that a volunteer was given is kept for them for so long, and only then given to another in their place.
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=300)
 CELERY_BEAT_SCHEDULE = {
+    "delete-expired-leases": {
+        "task": "classify.tasks.delete_expired_leases",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
         "schedule": PREFILTER_LEASE_SECONDS / 2,
         "options": {"expires": PREFILTER_LEASE_SECONDS},
+    },
+    "assess-outdated": {
+        "task": "classify.tasks.assess_outdated",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "requeue-lost-releases": {
         "task": "starsieve.catalogues.tasks.requeue_lost_releases",
@@ -192,6 +204,8 @@ CELERY_BEAT_SCHEDULE = {
 # Called with a SubjectSet inside the transaction that adds subjects or links the set to a workflow
 # (docs/adr/0003-arrivals.md): the lower room announces, the higher rooms listed here act.
 STARSIEVE_ON_ARRIVAL = ["classify.services.queue_subjects"]
+# Called with a Workflow inside the transaction that gives it another current version.
+STARSIEVE_ON_VERSION = ["classify.assessment.version_published"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR_DIR / "media"))
 STORAGE_URL = env.str("STORAGE_URL", default="")
@@ -340,3 +354,5 @@ if SENTRY_DSN:
     sentry_sdk.init(dsn=SENTRY_DSN, release=VERSION, send_default_pii=False)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core; threads of the numeric libraries only spin
+# Memory that pyarrow has freed goes back to the system: a large release needs 50 MB less. Read at its first import.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

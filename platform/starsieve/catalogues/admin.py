@@ -1,5 +1,5 @@
-"""The admin's view of releases and snapshots: to look. Releases are made on the project's results page and never
-edited; the schedule keeps the snapshots.
+"""The admin's view of releases, consensus runs and snapshots: to look. Releases are made on the project's results page
+and never edited; the schedule keeps the others.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from starsieve.catalogues.models import Release, Snapshot
+from starsieve.catalogues.models import ConsensusRun, Release, Snapshot
 from starsieve.projects.admin import ReadOnlyAdmin
 
 if TYPE_CHECKING:  # generic only in the type stubs
@@ -63,3 +63,10 @@ class SnapshotAdmin(ReadOnlyAdmin):
     @admin.display(ordering="n_bytes")
     def megabytes(self, snapshot: Any) -> str:
         return f"{(snapshot.n_bytes or 0) / 1e6:,.1f}"
+
+
+@admin.register(ConsensusRun)
+class ConsensusRunAdmin(ReadOnlyAdmin):
+    list_display = ["id", "workflow", "state", "n_classifications", "watermark", "created_at", "finished_at", "error"]
+    list_filter = ["state", "workflow"]
+    list_select_related = ["workflow"]

@@ -13,12 +13,14 @@ import numpy.typing as npt
 from aggregation.calibration import CalibrationMap
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
 from aggregation.grades import LENS_ESCAPE, LENS_LEVELS
+from aggregation.live import Started, start_from_posterior, start_pooled, start_tree
 from aggregation.ordinal import OrdinalGrades, ordinal_grades
 from aggregation.pooled import pooled_dawid_skene
 from aggregation.tree import pooled_tree
 from aggregation.weighted import weighted_votes
 from starsieve.catalogues.consensus.boxes import BoxOutcome, fit_boxes
 from starsieve.catalogues.consensus.gold import KnownAnswers
+from starsieve.catalogues.consensus.live import LiveTasks
 from starsieve.catalogues.consensus.tree import TaskTree, tree_of
 from starsieve.catalogues.consensus.votes import IntArray, TaskVotes, VoteTable
 from starsieve.projects.definitions import WorkflowDefinition
@@ -43,7 +45,8 @@ class Outcome:
 
     `held_out` is the posterior of gold subjects without their own gold answer. `reach` is the probability that the
     question applies, where the tree knows. `columns` and `held_out_columns` hold further numbers by name. `facts` is
-    what a page or a provenance says about the fit.
+    what a page or a provenance says about the fit. `live` goes on vote by vote, for this task or, at the first question
+    of a tree, for all of its questions.
     """
 
     subject_ids: IntArray
@@ -54,6 +57,7 @@ class Outcome:
     reach: FloatArray | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     held_out_columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    live: LiveTasks | None = None
 
     @property
     def answer(self) -> IntArray:
@@ -67,10 +71,11 @@ class Outcome:
 
     def said_of(self, row: int) -> dict[str, Any]:
         """What is said of one subject, in plain numbers; "answer" is still a code."""
-        return {name: column[row].tolist() for name, column in self._rounded.items()}
+        return {name: column[row].tolist() for name, column in self.rounded.items()}
 
     @cached_property
-    def _rounded(self) -> dict[str, npt.NDArray[Any]]:
+    def rounded(self) -> dict[str, npt.NDArray[Any]]:
+        """What is said of all subjects, by the same names."""
         columns: dict[str, npt.NDArray[Any]] = {"n": self.n_votes, "p": self.posterior, "answer": self.answer}
         if self.reach is not None:
             columns["reach"] = self.reach
@@ -120,7 +125,18 @@ def _pooled(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
     facts = _facts(task, votes, fit) | _calibration(fit.calibration)
     facts |= {"strength": fit.strength, "muddled": fit.muddled, "correlation": fit.correlation,
               "prior": _plain(fit.prior), "crowd": _plain(fit.crowd)}  # fmt: skip
-    return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, fit.held_out, facts)
+    live = _live_alone(task, votes, fit.n_votes, start_pooled(fit))
+    return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, fit.held_out, facts, live=live)
+
+
+def _live_alone(task: Task, votes: TaskVotes, n_votes: IntArray, started: Started) -> LiveTasks:
+    return LiveTasks((task.key,), (started,), votes.subject_ids, n_votes[:, np.newaxis], (votes.volunteer_ids,))
+
+
+def _live_from(task: Task, votes: TaskVotes, n_votes: IntArray, posterior: FloatArray) -> LiveTasks:
+    """Going on from the posterior of a model that is not made for it."""
+    started = start_from_posterior(votes.subject, votes.volunteer, votes.answer, posterior)
+    return _live_alone(task, votes, n_votes, started)
 
 
 def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outcome | BoxOutcome]:
@@ -141,6 +157,8 @@ def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outc
         np.stack([unknown if each is None else each for each in known], axis=1),
         n_subjects=len(subject_ids),
     )
+    people = tuple(volunteer_ids[who] for who in fit.volunteers)
+    live = LiveTasks(tuple(tree.tasks), tuple(start_tree(fit, tree.next_task)), subject_ids, fit.n_votes, people)
     outcomes: dict[str, Outcome | BoxOutcome] = {}
     for place, (key, each) in enumerate(zip(tree.tasks, votes, strict=True)):
         asked = np.flatnonzero(fit.n_votes[:, place] > 0)
@@ -169,6 +187,7 @@ def _pooled_tree(tree: TaskTree, table: VoteTable, gold: Gold) -> dict[str, Outc
             fit.held_out[place][asked],
             facts,
             reach=fit.reach[asked, place],
+            live=live if not outcomes else None,
         )
     return outcomes
 
@@ -183,7 +202,8 @@ def _confusion(model: Callable[..., DawidSkene]) -> Callable[[Task, TaskVotes, I
         # Without their gold answers these models do not say what they believe of gold subjects: fit again.
         held_out = fit.posterior if gold is None else model(*columns, **settings).posterior
         facts = _facts(task, votes, fit) | {"prior": _plain(fit.prior)}
-        return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, held_out, facts)
+        live = _live_from(task, votes, fit.n_votes, held_out)
+        return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, held_out, facts, live=live)
 
     return fit_model
 
@@ -217,6 +237,7 @@ def _ordinal(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
         facts,
         columns=_grade_columns(fit),
         held_out_columns=_grade_columns(held_out),
+        live=_live_from(task, votes, fit.n_votes, held_out.posterior[:, _GRADE_COLUMNS]),
     )
 
 

@@ -18,7 +18,8 @@ from starsieve.catalogues.consensus.boxes import BoxOutcome, settled_subject_ids
 from starsieve.catalogues.consensus.gold import KnownAnswers, known_answers
 from starsieve.catalogues.consensus.heartbeat import Heartbeat
 from starsieve.catalogues.consensus.judging import fits_and_judgements
-from starsieve.catalogues.consensus.methods import is_modelled, outcomes_of
+from starsieve.catalogues.consensus.live import weigh_from_now_on
+from starsieve.catalogues.consensus.methods import Outcome, is_modelled, outcomes_of
 from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.freezing import read_watermark
@@ -170,6 +171,8 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
         kept = earlier.order_by("-pk").values_list("pk", flat=True)[: RUNS_KEPT - 1]
         earlier.exclude(pk__in=list(kept)).delete()
         _end(run, JobState.DONE, tasks=tasks, **read.counts)
+    live = (outcome.live for outcome in outcomes.values() if isinstance(outcome, Outcome) and outcome.live is not None)
+    weigh_from_now_on(version=run.workflow_version, watermark=read.counts["watermark"], found=live)
     if definition.retirement.settled:
         boxes = [outcome for outcome in outcomes.values() if isinstance(outcome, BoxOutcome)]
         retire_settled(workflow=run.workflow, subject_ids=settled_subject_ids(boxes))

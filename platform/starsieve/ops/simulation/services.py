@@ -12,9 +12,23 @@ import numpy as np
 from django.db import transaction
 
 from classify.feedback import RULES
+from classify.live import fit_in_force
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.queue import mark_training_subjects
+from classify.rebuild import rebuild_results
+from classify.urgency import urgency_of
 from classify.versions import definition_of
-from starsieve.ops.simulation.block import Said, Timing, Truth, make_said, make_truth, tallies_of, times, timing
+from starsieve.ops.simulation.block import (
+    Said,
+    Timing,
+    Truth,
+    limit_of,
+    make_said,
+    make_truth,
+    tallies_of,
+    times,
+    timing,
+)
 from starsieve.ops.simulation.crowd import Skills, make_skills
 from starsieve.ops.simulation.plan import (
     FIRST_ID,
@@ -30,7 +44,7 @@ from starsieve.ops.simulation.plan import (
 from starsieve.ops.simulation.stamps import store_stamps
 from starsieve.ops.simulation.tree import joined
 from starsieve.projects.arrivals import announce_arrivals
-from starsieve.projects.bulk import Always, analyse, insert_columns, reserve_ids, trusted_references
+from starsieve.projects.bulk import Always, analyse, insert_columns, reserve_ids
 from starsieve.projects.models import Origin, Project, Subject, SubjectSet, Workflow, WorkflowVersion
 from starsieve.projects.services import link_subject_set
 
@@ -101,8 +115,10 @@ def simulate(
 
     Writes a SubjectSet linked to the workflow and the Volunteers, then block by block, each in a transaction of its
     own, Subjects, Classifications along the current version's tree, SubjectProgress with tallies, count and retirement
-    as running work would have left them, and GoldStandards of some subjects. Locks nothing. `skills_file` gets the
-    volunteers' true skills as CSV. `on_progress` is told (done, in all), counting subjects and classifications.
+    as running work would have left them, and GoldStandards of some subjects. Where more than the count decides on
+    retirement, or a live fit is in force, counts everything anew at the end. Locks nothing until then. `skills_file`
+    gets the volunteers' true skills as CSV.
+    `on_progress` is told (done, in all), counting subjects and classifications.
     Raises SimulationRefused before anything is written.
     """
     check_plan(plan)
@@ -120,8 +136,16 @@ def simulate(
             on_progress(done, plan.subjects + plan.classifications)
     with transaction.atomic():
         announce_arrivals(run.subject_set)
+    if must_be_counted_anew(workflow):
+        rebuild_results(workflow=workflow)
     analyse(Subject, Classification, SubjectProgress, Volunteer, GoldStandard)
     return Made(plan.subjects, plan.volunteers, plan.classifications, gold)
+
+
+def must_be_counted_anew(workflow: Workflow) -> bool:
+    """Whether running work would have left more behind than counts and retirement by count."""
+    assert workflow.current is not None
+    return not definition_of(workflow.current).retirement.is_by_count_alone or fit_in_force(workflow.pk) is not None
 
 
 def _start(workflow: Workflow, plan: Plan, until: datetime) -> _Run:
@@ -177,9 +201,7 @@ def _store_block(run: _Run, block: Block) -> int:
     truth = make_truth(definition, block.n_subjects, rng)
     said = make_said(definition, block, truth, run.skills, run.time, rng)
     tallies = tallies_of(said.steps, said.subject, block.n_subjects)
-    # The volunteers are this simulation's own, and go only together with its set.
-    held = [run.workflow.project, run.workflow, run.version, run.subject_set]
-    with transaction.atomic(), trusted_references(held):
+    with transaction.atomic():
         ids = reserve_ids(Subject, block.n_subjects)
         _store_subjects(run, block, truth, ids, rng)
         _store_classifications(run, block, said, ids)
@@ -206,7 +228,6 @@ def _store_subjects(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.ra
 
 
 def _store_classifications(run: _Run, block: Block, said: Said, ids: Ints) -> None:
-    limit = definition_of(run.version).retirement.classification_count
     first, n = block.first_classification, block.n_classifications
     columns: dict[str, Any] = {
         "client_id": ids_of("classification", run.workflow.pk, run.plan.seed, first, n),
@@ -219,7 +240,7 @@ def _store_classifications(run: _Run, block: Block, said: Said, ids: Ints) -> No
         "finished_at": times(said.finished),
         "created_at": times(said.created),
         "metadata": Always(METADATA),
-        "after_retirement": said.rank >= limit,
+        "after_retirement": said.rank >= limit_of(definition_of(run.version)),
     }
     insert_columns(Classification, columns, n)
 
@@ -227,7 +248,7 @@ def _store_classifications(run: _Run, block: Block, said: Said, ids: Ints) -> No
 def _store_progress(
     run: _Run, block: Block, said: Said, tallies: list[str], ids: Ints, rng: np.random.Generator
 ) -> None:
-    limit = definition_of(run.version).retirement.classification_count
+    limit = limit_of(definition_of(run.version))
     counts = np.bincount(said.subject, minlength=block.n_subjects)
     retired: list[str | None] = [None] * block.n_subjects
     last = said.rank == limit - 1
@@ -240,6 +261,7 @@ def _store_progress(
         "pivot": rng.random(block.n_subjects),
         "classification_count": counts,
         "tallies": tallies,
+        "urgency": [urgency_of(count, limit, None) for count in counts.tolist()],
         "tallied_version_id": [run.version.pk if count else None for count in counts.tolist()],
         "retired_at": retired,
         "retirement_reason": [by_count if moment else "" for moment in retired],
@@ -269,4 +291,5 @@ def _store_gold(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.random
         "created_at": Always(_before(run.time)),
     }
     insert_columns(GoldStandard, columns, len(subjects))
+    mark_training_subjects(workflow=run.workflow, subject_ids=sorted(set(subjects)))
     return len(subjects)
