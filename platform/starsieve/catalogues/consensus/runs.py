@@ -1,7 +1,7 @@
 """Fitting a workflow's models to its classifications, and keeping what they say of each subject."""
 
+import json
 from collections.abc import Callable
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.freezing import read_watermark
 from starsieve.catalogues.models import ConsensusRun, SubjectConsensus
 from starsieve.catalogues.snapshots.state import count_until, count_up_to
+from starsieve.projects.bulk import Always, Column, insert_columns
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import Workflow, WorkflowVersion
 from starsieve.projects.task_types import Task
@@ -164,12 +165,7 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     tasks = fits_and_judgements(outcomes, definition, read.gold)
     subjects = SubjectTable({key: outcome.without_gold() for key, outcome in outcomes.items()}, definition)
     with transaction.atomic():
-        rows = (
-            SubjectConsensus(run=run, subject_id=pk, tasks=subjects.of(pk), marks=subjects.marks_on(pk))
-            for pk in subjects.subject_ids.tolist()
-        )
-        while batch := list(islice(rows, ROWS_AT_ONCE)):
-            SubjectConsensus.objects.bulk_create(batch)
+        _store_subjects(run, subjects)
         earlier = ConsensusRun.objects.filter(workflow_id=run.workflow_id, pk__lt=run.pk)
         SubjectConsensus.objects.filter(run__in=earlier).delete()
         kept = earlier.order_by("-pk").values_list("pk", flat=True)[: RUNS_KEPT - 1]
@@ -180,6 +176,19 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     if definition.retirement.settled:
         boxes = [outcome for outcome in outcomes.values() if isinstance(outcome, BoxOutcome)]
         retire_settled(workflow=run.workflow, subject_ids=settled_subject_ids(boxes))
+
+
+def _store_subjects(run: ConsensusRun, subjects: SubjectTable) -> None:
+    ids = subjects.subject_ids.tolist()
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = ids[start : start + ROWS_AT_ONCE]
+        columns: dict[str, Column] = {
+            "run_id": Always(run.pk),
+            "subject_id": some,
+            "tasks": [json.dumps(subjects.of(pk)) for pk in some],
+            "marks": [json.dumps(subjects.marks_on(pk)) for pk in some],
+        }
+        insert_columns(SubjectConsensus, columns, len(some))
 
 
 def _read_votes(run: ConsensusRun, definition: WorkflowDefinition, on_progress: OnProgress | None) -> _Read:
