@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -242,3 +243,23 @@ def test_leases_do_not_change_progress(world: Any) -> None:
     before = list(SubjectProgress.objects.order_by("id").values())
     served(workflow, world.volunteer())
     assert list(SubjectProgress.objects.order_by("id").values()) == before
+
+
+def test_where_no_count_retires_nothing_is_leased_and_nobody_waits(world: Any) -> None:
+    from starsieve.projects.services import publish_version
+
+    workflow = world.workflow(subjects=1, limit=1)
+    definition = {**workflow.current.definition, "retirement": {"never": True}}
+    publish_version(workflow=workflow, definition=definition, user=workflow.project.created_by)
+    assert [len(served(workflow, world.volunteer())) for _ in range(4)] == [1] * 4
+    assert not Lease.objects.exists()
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL's leases are in a table that is not logged")
+@pytest.mark.django_db(transaction=True)
+def test_after_a_lease_sqlite_waits_for_the_disk_again(world: Any) -> None:
+    workflow = world.workflow()
+    for _ in ("once", "again"):
+        assert served(workflow, world.volunteer())
+        with connection.cursor() as cursor:
+            assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)
