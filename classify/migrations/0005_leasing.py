@@ -25,7 +25,8 @@ $$
 
 # The first `wanted` of the candidates that have room, leased to the volunteer (0: nobody yet, nothing is written).
 # Two who ask at once cannot both take the last place: a subject is leased under an advisory lock, after another look at
-# its room, and nobody waits for such a lock, so there is no deadlock. Whoever holds `most_held` gets what they hold.
+# its room, and nobody waits for such a lock, so there is no deadlock. Whoever holds `most_held` gets what they hold. What the client
+# says it has already (`excluded`) is renewed in time.
 LEASE = """
 CREATE FUNCTION classify_lease_subjects(
     in_workflow bigint, for_volunteer bigint, candidates bigint[], excluded bigint[], wanted bigint, most_held bigint,
@@ -46,6 +47,12 @@ BEGIN
                  WHERE done.workflow_id = in_workflow AND done.volunteer_id = for_volunteer
                  AND done.subject_id = own.subject_id LIMIT 1) IS NOT NULL
             ) FOR UPDATE SKIP LOCKED
+        );
+        UPDATE classify_lease SET expires_at = now() + make_interval(secs => seconds) WHERE id IN (
+            SELECT own.id FROM classify_lease own
+            WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow
+            AND own.subject_id = ANY (excluded) AND own.expires_at < now() + make_interval(secs => seconds / 2)
+            FOR UPDATE SKIP LOCKED
         );
         SELECT count(*) INTO n_held FROM classify_lease own
         WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow;

@@ -77,6 +77,22 @@ def test_own_leases_hide_nothing_and_asking_again_renews_them(world: Any) -> Non
     assert all((lease.expires_at - timezone.now()).total_seconds() > 100 for lease in Lease.objects.all())
 
 
+def test_what_the_client_says_it_has_is_renewed_while_it_is_at_work(world: Any) -> None:
+    workflow, volunteer = world.workflow(subjects=3, limit=2), world.volunteer()
+    mine = served(workflow, volunteer, count=2)
+    stranger = world.volunteer()
+    served(workflow, stranger)
+    Lease.objects.update(expires_at=timezone.now() + timedelta(seconds=20))
+    served(workflow, volunteer, count=1, exclude=mine)
+    left = {(lease.volunteer_id, lease.subject_id): lease.expires_at - timezone.now() for lease in Lease.objects.all()}
+    renewed = {who for who, time in left.items() if time > timedelta(seconds=100)}
+    assert renewed == {
+        (volunteer.pk, subject_id) for subject_id in workflow.project.subjects.values_list("id", flat=True)
+    }
+    served(workflow, world.volunteer(), count=1, exclude=mine)
+    assert Lease.objects.filter(subject__in=mine).exclude(volunteer__in=[volunteer, stranger]).count() == 0
+
+
 def test_an_answered_lease_counts_no_longer_beside_its_answer(world: Any) -> None:
     workflow, first, second = world.workflow(subjects=1, limit=2), world.volunteer(), world.volunteer()
     subject = workflow.project.subjects.get()
