@@ -1,8 +1,10 @@
 """Error pages, health and metrics."""
 
+import sys
 from dataclasses import asdict
 
 from django.contrib.admin.views.decorators import staff_member_required
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
@@ -22,7 +24,9 @@ SENTENCES = {
     404: "There is nothing at this address.",
     429: "That was a lot of requests at once. Please wait a minute and try again.",
     500: "Something broke on our side. What you sent before is safe; please try again.",
+    503: "The database is away for a moment. What you sent before is safe; please try again.",
 }
+SECONDS_TO_WAIT = 2  # about as long as a database takes to start again
 
 
 def _error(request: HttpRequest, status: int, detail: str = "") -> HttpResponse:
@@ -49,11 +53,17 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Django calls this while it handles the exception. A database that went away is 503: trying again helps."""
+    status = 503 if isinstance(sys.exception(), OperationalError | InterfaceError) else 500
     if request.path.startswith("/api/"):
-        return problem(500, SENTENCES[500])
-    # Without the request: its user comes from the database, which may be what broke.
-    context = {"status": 500, "sentence": SENTENCES[500], "csrf_token": get_token(request)}
-    return HttpResponse(render_to_string("error.html", context), status=500)
+        response: HttpResponse = problem(status, SENTENCES[status])
+    else:
+        # Without the request: its user comes from the database, which may be what broke.
+        context = {"status": status, "sentence": SENTENCES[status], "csrf_token": get_token(request)}
+        response = HttpResponse(render_to_string("error.html", context), status=status)
+    if status == 503:
+        response["Retry-After"] = str(SECONDS_TO_WAIT)
+    return response
 
 
 # A look at a classify page begins a session, and there is no end to the subjects' pages.
@@ -97,8 +107,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@require_safe
 @staff_member_required
+@require_safe
 def background_work(request: HttpRequest) -> HttpResponse:
     """Queue depth, last sweeps and failures, for the site's administrators."""
     return render(request, "ops/work.html", {"work": gather_work()})
