@@ -48,13 +48,18 @@ class HiddenVotes:
     muddled: float
 
 
-def estimate_correlation(votes: HiddenVotes) -> float:
+def predictability(votes: HiddenVotes) -> FloatArray:
+    """Log-likelihood of the hidden votes with each of `CORRELATIONS`; sums over subjects, so that shards add up."""
+    return np.array([_predictability(votes, correlation) for correlation in CORRELATIONS])
+
+
+def best_correlation(log_likelihood: FloatArray) -> float:
     """Choose the correlation with which the other votes on a subject predict each vote best.
 
     A posterior that is too sure of itself predicts the next vote badly, so the likelihood of hidden votes finds
     how much of the evidence to believe, without any gold answer.
     """
-    return CORRELATIONS[int(np.argmax([_predictability(votes, correlation) for correlation in CORRELATIONS]))]
+    return CORRELATIONS[int(np.argmax(log_likelihood))]
 
 
 def _predictability(votes: HiddenVotes, correlation: float) -> float:
@@ -108,10 +113,10 @@ def sampled_rows(question: Question) -> IntArray:
     """Subjects to read: all with two votes or more, or such a part of them that holds about `SAMPLE` votes.
 
     The part is chosen by what was voted and not by how ids are numbered, so that the estimate does not change
-    when subjects, volunteers or rows are listed in another order.
+    when subjects, volunteers or rows are listed in another order, or divided into other shards.
     """
     chosen: BoolArray = question.n_votes > 1
-    n_votes = int(question.n_votes.sum())
+    n_votes = int(question.given.sum())
     if n_votes > SAMPLE:
         chosen &= _digest(question) < np.uint64(SAMPLE / n_votes * 2**64)
     return np.flatnonzero(chosen)
