@@ -292,7 +292,7 @@ class ShardedPooled:
         asked = next_round(done, reports, self.first, self.max_iterations, self.tolerance)
         found, expected = [total.given.shape[1] for total in asked.totals], [len(leads) for leads in self.next_task]
         if found != expected:
-            raise ValueError(f"the shards' questions have numbers of answers {found}, the model was made for {expected}")
+            raise ValueError(f"the shards have numbers of answers {found}, the model was made for {expected}")
         return asked
 
     def fitted(self, last: PooledRound) -> PooledFit:
