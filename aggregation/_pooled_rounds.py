@@ -75,12 +75,15 @@ class PooledPosteriors:
         P(the question applies | all votes), float (n_subjects, n_questions).
     n_votes
         Votes of each subject, int (n_subjects, n_questions).
+    evidence
+        Per question, as in `PooledDawidSkene`, float (n_subjects, n_answers).
     """
 
     posterior: list[FloatArray]
     held_out: list[FloatArray]
     reach: FloatArray
     n_votes: IntArray
+    evidence: list[FloatArray]
 
 
 Report = Surveyed | Counted | Resemblance | HeldOut | PooledPosteriors

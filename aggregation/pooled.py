@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +47,11 @@ class PooledDawidSkene:
         Of the votes on one subject given its class; n votes count as ``n / (1 + correlation (n - 1))``.
     machine
         P(score bin | class), float (n_answers, n_bins); None without a machine.
+    guess
+        How often each answer is given, float (n_answers,): votes on muddled subjects.
+    evidence
+        Log P(votes | clear, class k), each vote weighed with its own subject left out, not tempered, float
+        (n_subjects, n_answers): what `aggregation.live` goes on from.
     n_given
         Votes given by each volunteer, int (n_volunteers,).
     log_likelihood
@@ -68,6 +72,8 @@ class PooledDawidSkene:
     muddled: float
     correlation: float
     machine: FloatArray | None
+    guess: FloatArray
+    evidence: FloatArray
     n_given: IntArray
     log_likelihood: float
     n_iterations: int
@@ -143,21 +149,6 @@ def pooled_dawid_skene(
     return fit_pooled(question, known, *jurors, max_iterations=max_iterations, tolerance=tolerance)[0]
 
 
-class Details(NamedTuple):
-    """What a running form goes on from.
-
-    Attributes
-    ----------
-    soft
-        Expected votes, as in `Skills`.
-    log_clear
-        Untempered evidence with each vote held out of the skill that weighs it, float (n_subjects, n_answers).
-    """
-
-    soft: FloatArray
-    log_clear: FloatArray
-
-
 def fit_pooled(
     question: Question,
     gold: IntArray | None = None,
@@ -166,8 +157,8 @@ def fit_pooled(
     *,
     max_iterations: int = MAX_ITERATIONS,
     tolerance: float = TOLERANCE,
-) -> tuple[PooledDawidSkene, Details]:
-    """`pooled_dawid_skene` of checked votes, and how it came about: a sharded fit of one shard."""
+) -> tuple[PooledDawidSkene, FloatArray]:
+    """`pooled_dawid_skene` of checked votes (a sharded fit of one shard), and the expected votes of `Skills`."""
     known = np.full(question.n_subjects, -1, dtype=np.int64) if gold is None else gold
     shard = PooledShard(question_tree(question, known, evidence, machine), [np.arange(question.n_volunteers)])
     model = ShardedPooled.of_question(question.n_answers, max_iterations=max_iterations, tolerance=tolerance)
@@ -186,9 +177,11 @@ def fit_pooled(
         muddled=fit.muddled[0],
         correlation=fit.correlation[0],
         machine=fit.machine[0],
+        guess=fit.guess[0],
+        evidence=said.evidence[0],
         n_given=fit.n_given[0],
         log_likelihood=fit.log_likelihood,
         n_iterations=fit.n_iterations,
         converged=fit.converged,
     )
-    return result, Details(last.fit.taught[0].skills.soft, shard.calibrated(last).log_clear[0])
+    return result, last.fit.taught[0].skills.soft

@@ -311,7 +311,7 @@ class RunningPooled(_RunningConfusion[PooledDawidSkene]):
     def _fit(self, subject: IntArray, volunteer: IntArray, answer: IntArray) -> PooledDawidSkene:
         sizes = {"n_subjects": self._n_subjects, "n_volunteers": self._n_volunteers}
         question = Question.of(check_votes(subject, volunteer, answer, self.n_answers, **sizes))
-        result, details = fit_pooled(question, self._known())
+        result, soft = fit_pooled(question, self._known())
         crowd = _Crowd(
             prior=result.prior.tolist(),
             crowd=result.crowd.tolist(),
@@ -322,5 +322,5 @@ class RunningPooled(_RunningConfusion[PooledDawidSkene]):
             misleading=MISLEADING,
             calibration=result.calibration,
         )
-        self._load(crowd, details.log_clear, question.log_guess, result.n_votes, details.soft)
+        self._load(crowd, result.evidence, question.log_guess, result.n_votes, soft)
         return result

@@ -34,6 +34,7 @@ from aggregation._pooled_rounds import (
     next_round,
 )
 from aggregation._pooled_table import TreeShape, code_question, code_tree
+from aggregation._question import guess_of
 from aggregation._votes import FloatArray, IntArray
 from aggregation.calibration import CalibrationMap
 
@@ -44,8 +45,10 @@ class PooledFit:
 
     Attributes
     ----------
-    prior, crowd, strength, muddled, correlation, machine, calibration
+    prior, crowd, strength, muddled, correlation, machine, calibration, guess
         As in `PooledDawidSkene`.
+    off_path
+        How often each answer is given where the question does not apply, float (n_answers,).
     confusion
         ``[j, k, y]`` = P(volunteer says y | the truth is k), float (n, K, K) for the `volunteers` of the question.
     volunteers
@@ -63,6 +66,8 @@ class PooledFit:
     correlation: list[float]
     machine: list[FloatArray | None]
     calibration: list[CalibrationMap | None]
+    guess: list[FloatArray]
+    off_path: list[FloatArray]
     confusion: list[FloatArray]
     volunteers: list[IntArray]
     n_given: list[IntArray]
@@ -194,7 +199,7 @@ class PooledShard:
             held_out.append(said)
             posterior.append(_em.clamp(said, tree.gold[:, task]))
         n_votes = np.stack([question.n_votes for question in tree.questions], axis=1)
-        return PooledPosteriors(posterior, held_out, final.beliefs.reach, n_votes)
+        return PooledPosteriors(posterior, held_out, final.beliefs.reach, n_votes, final.log_clear)
 
 
 def _start(tree: Tree, asked: PooledRound) -> Beliefs:
@@ -307,6 +312,8 @@ class ShardedPooled:
             correlation=last.correlation,
             machine=[each.machine for each in fit.taught],
             calibration=last.calibration,
+            guess=[guess_of(total.given) for total in last.totals],
+            off_path=[each.off_path for each in fit.taught],
             confusion=[each.skills.cells().transpose(0, 2, 1) for each in fit.taught],
             volunteers=[total.volunteers for total in last.totals],
             n_given=given,

@@ -31,6 +31,10 @@ class PooledTree:
         Per task, the map that gold taught; None without gold on the task.
     prior, crowd, strength, muddled, correlation
         Per task, as in `PooledDawidSkene`.
+    guess, evidence
+        Per task, as in `PooledDawidSkene`.
+    off_path
+        Per task, how often each answer is given where the task does not apply, float (n_answers of the task,).
     confusion
         Per task, ``[j, k, y]`` = P(volunteer says y | the truth is k), float (n, K, K) for its `volunteers`.
     volunteers
@@ -51,6 +55,9 @@ class PooledTree:
     strength: list[float]
     muddled: list[float]
     correlation: list[float]
+    guess: list[FloatArray]
+    evidence: list[FloatArray]
+    off_path: list[FloatArray]
     confusion: list[FloatArray]
     volunteers: list[IntArray]
     n_given: list[IntArray]
@@ -133,6 +140,9 @@ def pooled_tree(
         strength=fit.strength,
         muddled=fit.muddled,
         correlation=fit.correlation,
+        guess=fit.guess,
+        evidence=said.evidence,
+        off_path=fit.off_path,
         confusion=fit.confusion,
         volunteers=fit.volunteers,
         n_given=fit.n_given,

@@ -4,11 +4,13 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from starsieve.projects.models import Subject, Workflow, WorkflowVersion
 
 DEFAULT_BUCKET = 50
+#: Urgencies within a bucket are 0 to URGENCIES - 1 (classify/urgency.py).
+URGENCIES = 8
 
 
 class Volunteer(models.Model):
@@ -54,6 +56,9 @@ class Classification(models.Model):
     after_retirement = models.BooleanField(
         default=False, help_text="Arrived after the subject was retired; kept, and counted in its tallies."
     )
+    by_expert = models.BooleanField(
+        default=False, help_text="Whoever sent it was an expert of the project then; the retirement rule “expert” asks."
+    )
 
     objects = ClassificationQuerySet.as_manager()
 
@@ -81,13 +86,20 @@ class SubjectProgress(models.Model):
     """Where one subject stands in one workflow: its place in the queue and the running tallies of its tasks.
 
     `tallies` maps task key → the running state of the task's reducer (classify/reducers/); they and the count are of
-    `tallied_version` (classify/counting.py says which classifications count). A decision by hand (retired, reopened)
-    and one by a consensus run (settled) are kept by a rebuild; everything else is recomputed from the classifications.
-    A higher `bucket` is shown earlier; `pivot` is a random number in [0, 1) fixed at arrival that spreads volunteers.
+    `tallied_version` (classify/counting.py says which classifications count). `evidence` is what the votes so far say
+    of each task by the live fit in force (classify/live.py). A decision by hand (retired, reopened) and one by a
+    consensus run (settled) are kept by a rebuild; everything else is recomputed from the classifications.
+    A higher `bucket` is shown earlier, within it a higher `urgency`; `priority` is both in one number. `pivot` is a
+    random number in [0, 1) fixed at arrival that spreads volunteers.
     """
 
     class RetirementReason(models.TextChoices):
         CLASSIFICATION_COUNT = "classification_count", "Classification count"
+        AGREEMENT = "agreement", "Volunteers agree"
+        POSTERIOR = "posterior", "Probability is sure enough"
+        RISK = "risk", "Expected loss is small enough"
+        BLANK = "blank", "Nothing to see"
+        EXPERT_ANSWER = "expert_answer", "An expert has answered"
         EXPERT = "expert", "Expert decision"
         HUMAN = "human", "Retired by hand"
         SETTLED = "settled", "Consensus is settled"
@@ -96,11 +108,19 @@ class SubjectProgress(models.Model):
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="progress")
     pivot = models.FloatField()
     bucket = models.SmallIntegerField(default=DEFAULT_BUCKET)
+    urgency = models.SmallIntegerField(default=0)
+    priority = models.GeneratedField(
+        expression=F("bucket") * URGENCIES + F("urgency"), output_field=models.IntegerField(), db_persist=True
+    )
     is_held = models.BooleanField(default=False, help_text="Scored below the prefilter's cut: not shown.")
     is_withdrawn = models.BooleanField(default=False, help_text="Its set is no longer linked to the workflow.")
     is_control = models.BooleanField(default=False, help_text="Shown whatever its score, to measure completeness.")
+    is_training = models.BooleanField(
+        default=False, help_text="Its gold standard gives feedback: shown to teach, at the workflow's training rate."
+    )
     classification_count = models.PositiveIntegerField(default=0)
     tallies = models.JSONField(default=dict)
+    evidence = models.JSONField(default=dict)
     tallied_version = models.ForeignKey(
         WorkflowVersion, on_delete=models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
     )
@@ -116,14 +136,95 @@ class SubjectProgress(models.Model):
         constraints = [models.UniqueConstraint(fields=["workflow", "subject"], name="progress_once_per_workflow")]
         indexes = [
             models.Index(
-                fields=["workflow", "-bucket", "pivot"],
-                name="selection_queue",
+                fields=["workflow", "-priority", "pivot"],
+                name="selection_by_priority",
                 condition=Q(retired_at__isnull=True, is_held=False, is_withdrawn=False),
-            )
+            ),
+            models.Index(
+                fields=["workflow", "pivot"],
+                name="training_subjects",
+                condition=Q(is_training=True, is_withdrawn=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"subject {self.subject_id} in workflow {self.workflow_id}"
+
+
+class Lease(models.Model):
+    """A subject in a volunteer's hands: handed out, not yet answered. It counts as a vote under way until it expires.
+
+    Leases only spread volunteers: nothing depends on them but what is handed out next, so they are neither logged by
+    PostgreSQL nor checked against the rows that they name, and losing them all costs nothing.
+    """
+
+    workflow = models.ForeignKey(
+        Workflow, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )
+    subject = models.ForeignKey(
+        Subject, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )
+    volunteer = models.ForeignKey(Volunteer, on_delete=models.CASCADE, db_constraint=False, related_name="+")
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workflow", "subject", "volunteer"], name="one_lease_each")]
+
+    def __str__(self) -> str:
+        return f"subject {self.subject_id} with volunteer {self.volunteer_id}"
+
+
+class LiveFit(models.Model):
+    """What a sweep learnt of the crowd, by which later votes are weighed as they come (classify/live.py).
+
+    `parameters` holds the model of each task (aggregation/live.py). The fit in force is the workflow's newest complete
+    one; the one before it is kept until the next, for requests that have begun with it.
+    """
+
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="live_fits")
+    workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.CASCADE, related_name="+")
+    watermark = models.BigIntegerField(help_text="The last classification that it has seen.")
+    parameters = models.JSONField()
+    is_in_force = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workflow"], condition=Q(is_in_force=True), name="one_live_fit_in_force")
+        ]
+
+    def __str__(self) -> str:
+        return f"fit {self.pk} of workflow {self.workflow_id}"
+
+
+class VolunteerSkill(models.Model):
+    """How one volunteer answers, by a live fit: task key → expected votes by true class and answer."""
+
+    fit = models.ForeignKey(LiveFit, on_delete=models.CASCADE, db_index=False, related_name="skills")
+    volunteer = models.ForeignKey(Volunteer, on_delete=models.CASCADE, related_name="+")
+    tasks = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["fit", "volunteer"], name="one_skill_per_fit")]
+
+    def __str__(self) -> str:
+        return f"skill of volunteer {self.volunteer_id} by fit {self.fit_id}"
+
+
+class SubjectEvidence(models.Model):
+    """What the votes up to a live fit's watermark say of one subject: task key → evidence (aggregation/live.py)."""
+
+    fit = models.ForeignKey(LiveFit, on_delete=models.CASCADE, db_index=False, related_name="evidence")
+    subject = models.ForeignKey(
+        Subject, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )
+    tasks = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["fit", "subject"], name="one_evidence_per_fit")]
+
+    def __str__(self) -> str:
+        return f"evidence on subject {self.subject_id} by fit {self.fit_id}"
 
 
 class GoldStandard(models.Model):

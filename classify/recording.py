@@ -28,7 +28,7 @@ FRAMES = Columns(Subject, "id", "frames")
 DERIVED_COLUMNS = [SubjectProgress._meta.get_field(name).attname for name in DERIVED]  # type: ignore[union-attr]
 ANSWER_COLUMNS = (
     "client_id", "workflow_id", "workflow_version_id", "subject_id", "volunteer_id", "annotations", "started_at",
-    "finished_at", "created_at", "metadata", "after_retirement",
+    "finished_at", "created_at", "metadata", "after_retirement", "by_expert",
 )  # fmt: skip
 
 LOCK_VISITOR = Statement(

@@ -1,7 +1,7 @@
 """Which subjects a volunteer sees next, in bounded time at any size.
 
-The queue is the partial index `selection_queue`: the subjects neither retired, held nor withdrawn, by bucket (highest
-first) and pivot (a random number fixed at arrival). Served is what the volunteer has not classified:
+The queue is the partial index `selection_by_priority`: subjects neither retired, held nor withdrawn, by priority
+(highest first) and pivot (a random number fixed at arrival). Served is what the volunteer has not classified:
 
 1. A *window* on the highest bucket: the CAP subjects above a random pivot, then, where those are too few, the CAP at
    the bucket's beginning. However long the queue and however much this volunteer has seen, it costs the same, and
@@ -34,7 +34,7 @@ HEAD = 2000
 WINDOWS = 6
 #: `remaining` counts up to here.
 MOST_REMAINING = 200
-ABOVE_ALL_BUCKETS = 2**15
+ABOVE_ALL = 2**20
 
 PROGRESS = SubjectProgress._meta.db_table
 SUBJECT = Subject._meta.db_table
@@ -48,32 +48,32 @@ UNSEEN = (
     "AND seen.volunteer_id = %(volunteer)s AND seen.subject_id = queued.subject_id LIMIT 1) IS NULL"
 )
 HEAD_OF_QUEUE = f"""
-    SELECT queued.subject_id, queued.bucket
-    FROM (SELECT subject_id, bucket, pivot FROM {PROGRESS} WHERE {OPEN}
-          ORDER BY bucket DESC, pivot LIMIT {HEAD}) queued
+    SELECT queued.subject_id, queued.priority
+    FROM (SELECT subject_id, priority, pivot FROM {PROGRESS} WHERE {OPEN}
+          ORDER BY priority DESC, pivot LIMIT {HEAD}) queued
     WHERE {UNSEEN}
     LIMIT {MOST_REMAINING}
 """
-BUCKET_BELOW = f"SELECT bucket FROM {PROGRESS} WHERE {OPEN} AND bucket < %(below)s ORDER BY bucket DESC LIMIT 1"
+PRIORITY_BELOW = f"SELECT priority FROM {PROGRESS} WHERE {OPEN} AND priority < %(below)s ORDER BY priority DESC LIMIT 1"
 # `count` is written into the exact query: of a parameter PostgreSQL would expect a tenth of the table.
 # The parts of `queued` are read one after the other, and only as far as it takes to fill `unseen`; the last part is
 # only counted. Where `unseen` is not filled all of `queued` has been read: fewer than CAP, and the count is exact.
 WINDOW = f"""
-    WITH highest AS ({BUCKET_BELOW}),
+    WITH highest AS ({PRIORITY_BELOW}),
     queued AS (
         SELECT * FROM (
             SELECT 0 AS part, subject_id, pivot FROM {PROGRESS}
-            WHERE {OPEN} AND bucket = (SELECT bucket FROM highest) AND pivot >= %(pivot)s ORDER BY pivot LIMIT {CAP}
+            WHERE {OPEN} AND priority = (SELECT priority FROM highest) AND pivot >= %(pivot)s ORDER BY pivot LIMIT {CAP}
         ) upwards
         UNION ALL
         SELECT * FROM (
             SELECT 1 AS part, subject_id, pivot FROM {PROGRESS}
-            WHERE {OPEN} AND bucket = (SELECT bucket FROM highest) AND pivot < %(pivot)s ORDER BY pivot LIMIT {CAP}
+            WHERE {OPEN} AND priority = (SELECT priority FROM highest) AND pivot < %(pivot)s ORDER BY pivot LIMIT {CAP}
         ) beginning
         UNION ALL
         SELECT * FROM (
             SELECT 2 AS part, subject_id, pivot FROM {PROGRESS}
-            WHERE {OPEN} AND bucket < (SELECT bucket FROM highest) ORDER BY bucket DESC, pivot LIMIT {CAP}
+            WHERE {OPEN} AND priority < (SELECT priority FROM highest) ORDER BY priority DESC, pivot LIMIT {CAP}
         ) lower
     ),
     unseen AS (SELECT part, subject_id, pivot FROM queued WHERE {UNSEEN} LIMIT {MOST_REMAINING})
@@ -90,15 +90,15 @@ WINDOW = f"""
 EXACTLY = f"""
     SELECT {SERVED.of("subject")}
     FROM (
-        SELECT subject_id, bucket, pivot FROM {PROGRESS} queued
+        SELECT subject_id, priority, pivot FROM {PROGRESS} queued
         WHERE {OPEN} AND CASE WHEN {UNSEEN} THEN true ELSE false END AND {{not_excluded}}
-        ORDER BY bucket DESC, pivot LIMIT {{count}}
+        ORDER BY priority DESC, pivot LIMIT {{count}}
     ) first
     JOIN {SUBJECT} subject ON subject.id = first.subject_id
-    ORDER BY first.bucket DESC, first.pivot
+    ORDER BY first.priority DESC, first.pivot
 """
 WHY_EMPTY = f"""
-    SELECT (SELECT 1 FROM {PROGRESS} WHERE {OPEN} ORDER BY bucket DESC, pivot LIMIT 1) IS NOT NULL,
+    SELECT (SELECT 1 FROM {PROGRESS} WHERE {OPEN} ORDER BY priority DESC, pivot LIMIT 1) IS NOT NULL,
            (SELECT 1 FROM {PROGRESS} WHERE workflow_id = %(workflow)s AND NOT is_withdrawn
             ORDER BY subject_id LIMIT 1) IS NOT NULL
 """
@@ -172,7 +172,7 @@ class _Search:
         # No row has the volunteer 0: someone who never classified has seen nothing.
         self.parameters: dict[str, Any] = {"workflow": workflow_id, "volunteer": volunteer_id or 0, **excluded}
 
-    def window(self, count: int, *, below: int = ABOVE_ALL_BUCKETS) -> _Window:
+    def window(self, count: int, *, below: int = ABOVE_ALL) -> _Window:
         rows = self._rows(WINDOW, count=count, below=below, pivot=random.random())
         if not rows:
             return _Window([])
@@ -187,11 +187,11 @@ class _Search:
 
     def _tries(self) -> Iterator[int]:
         """Bounds above each of the highest buckets, twice each."""
-        below = ABOVE_ALL_BUCKETS
+        below = ABOVE_ALL
         for _ in range(WINDOWS // 2):
             yield below
             yield below
-            rows = self._rows(BUCKET_BELOW, below=below)
+            rows = self._rows(PRIORITY_BELOW, below=below)
             if not rows:
                 return
             below = rows[0][0]

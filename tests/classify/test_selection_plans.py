@@ -15,7 +15,7 @@ from starsieve.projects.models import Subject
 N_SUBJECTS = 22_000
 N_SEEN = 20_000
 TABLES = (SubjectProgress, Classification, Subject)
-STATEMENTS = ["WINDOW", "HEAD_OF_QUEUE", "BUCKET_BELOW", "EXACTLY", "WHY_EMPTY"]
+STATEMENTS = ["WINDOW", "HEAD_OF_QUEUE", "PRIORITY_BELOW", "EXACTLY", "WHY_EMPTY"]
 
 
 class LongQueue:
@@ -38,7 +38,10 @@ class LongQueue:
         )
         queue_subjects(like.subject_set)
         SubjectProgress.objects.filter(subject_id__gt=like.pk, subject_id__lte=like.pk + N_SEEN // 2).update(bucket=90)
-        copied = "workflow_version_id, annotations, started_at, finished_at, created_at, metadata, after_retirement"
+        copied = (
+            "workflow_version_id, annotations, started_at, finished_at, created_at, metadata, after_retirement, "
+            "by_expert"
+        )
         pattern = Classification.objects.create(
             client_id="00000000-0000-4000-8000-000000000000", workflow=self.workflow, volunteer=self.old,
             workflow_version=self.workflow.current, subject=like, annotations=[],
@@ -50,13 +53,14 @@ class LongQueue:
         cursor.execute(
             f"INSERT INTO classify_classification (client_id, workflow_id, volunteer_id, subject_id, {copied}) "
             f"SELECT {number}, queued.workflow_id, seen.volunteer_id, queued.subject_id, {copied} "
-            "FROM (SELECT * FROM classify_subjectprogress WHERE subject_id > %s ORDER BY bucket DESC, pivot LIMIT %s) "
+            "FROM (SELECT * FROM classify_subjectprogress WHERE subject_id > %s "
+            "ORDER BY priority DESC, pivot LIMIT %s) "
             "queued, classify_classification seen WHERE seen.id = %s",
             [like.pk, N_SEEN, pattern.pk],
         )
 
     def parameters(self, volunteer: Any) -> dict[str, Any]:
-        return {"workflow": self.workflow.pk, "volunteer": volunteer.pk, "pivot": 0.4, "below": 2**15, "count": 1}
+        return {"workflow": self.workflow.pk, "volunteer": volunteer.pk, "pivot": 0.4, "below": 2**20, "count": 1}
 
 
 @pytest.fixture
@@ -133,7 +137,7 @@ def test_nothing_is_scanned_and_a_lot_seen_costs_no_more(long_queue: LongQueue) 
             assert not [line for line in plan.splitlines() if line.startswith("SCAN") and line.split()[1] in names], (
                 plan
             )
-            assert "selection_queue" in plan
+            assert "selection_by_priority" in plan
         assert steps_on_sqlite(old) < 100
         assert steps_on_sqlite(old) <= 2 * steps_on_sqlite(new) + 10
         return

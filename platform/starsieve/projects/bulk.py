@@ -126,7 +126,9 @@ def _set_replication_role(role: str) -> None:
 
 def _defaults(model: type[models.Model], given: Mapping[str, Column]) -> dict[str, Always]:
     missing = [
-        field for field in model._meta.concrete_fields if not field.primary_key and str(field.column) not in given
+        field
+        for field in model._meta.concrete_fields
+        if not (field.primary_key or field.generated or str(field.column) in given)
     ]
     return {str(field.column): Always(_stored(field, field.get_default())) for field in missing}
 
