@@ -71,7 +71,7 @@ from aggregation.running import (
     RunningSwapEM,
     RunningWeighted,
 )
-from aggregation.sharded import PooledFit, PooledShard, ShardedPooled
+from aggregation.sharded import PooledFit, PooledShard, ShardedPooled, shard_of
 from aggregation.swap import RunningSwap, Swap, swap
 from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
@@ -205,6 +205,7 @@ __all__ = [
     "round_from_bytes",
     "score_bins",
     "settled_subjects",
+    "shard_of",
     "swap",
     "swap_em",
     "tally_from_counts",

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from aggregation._question import Question, Skills, held_out_cells, row_max, row_sum, sum_rows, tempering
-from aggregation._votes import BoolArray, FloatArray, IntArray
+from aggregation._votes import Bits, BoolArray, FloatArray, IntArray, scramble
 
 #: Correlations to choose from. Volunteers are never taken for quite independent: they all saw the same picture.
 CORRELATIONS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55)
 #: Votes that the estimate reads at most (about).
 SAMPLE = 60_000
-
-Bits = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -125,15 +122,7 @@ def sampled_rows(question: Question) -> IntArray:
 def _digest(question: Question) -> Bits:
     """64 scrambled bits of each subject's votes: the answers, and how many votes their volunteers gave."""
     code = (question.n_given[:, np.newaxis] * question.n_answers + np.arange(question.n_answers)).ravel()
-    bits = _scramble(code.astype(np.uint64))[question.said.indices] * question.said.data.astype(np.uint64)
+    bits = scramble(code.astype(np.uint64))[question.said.indices] * question.said.data.astype(np.uint64)
     total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(bits, dtype=np.uint64)])
     # Unsigned sums wrap around, and their differences wrap back.
-    return _scramble(total[question.said.indptr[1:]] - total[question.said.indptr[:-1]])
-
-
-def _scramble(code: Bits) -> Bits:
-    """Mix 64 bits (the finaliser of SplitMix; Steele, Lea & Flood 2014, OOPSLA)."""
-    code = code + np.uint64(0x9E3779B97F4A7C15)
-    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return code ^ (code >> np.uint64(31))
+    return scramble(total[question.said.indptr[1:]] - total[question.said.indptr[:-1]])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from aggregation._pooled_em import Tree
 from aggregation._question import Question
-from aggregation._votes import FloatArray, IntArray, Votes, check_codes, check_gold, check_same_length
+from aggregation._votes import FloatArray, IntArray, Votes, check_codes, check_gold, check_same_length, distinct
 from aggregation.tallies import topological_order
 
 
@@ -54,9 +54,9 @@ def code_question(
     """Votes on one question by volunteers of any id."""
     subjects, n_subjects = check_codes("subject", subject, n_subjects)
     answers, _ = check_codes("answer", answer, n_answers)
-    ids = check_ids(volunteer)
+    ids = check_ids("volunteer", volunteer)
     check_same_length(subject=subjects, volunteer=ids, answer=answers)
-    people, local = np.unique(ids, return_inverse=True)
+    people, local = distinct(ids)
     question = Question.of(Votes(subjects, local, answers, n_subjects, len(people), n_answers))
     known = check_gold(gold, n_subjects, n_answers)
     jurors = check_evidence(evidence, question), check_machine(machine, question)
@@ -75,7 +75,7 @@ def code_tree(
     """Votes on the questions of a tree by volunteers of any id."""
     next_task = shape.next_task
     subjects, n_subjects = check_codes("subject", subject, n_subjects)
-    ids = check_ids(volunteer)
+    ids = check_ids("volunteer", volunteer)
     tasks, _ = check_codes("task", task, len(next_task))
     answers, _ = check_codes("answer", answer)
     check_same_length(subject=subjects, volunteer=ids, task=tasks, answer=answers)
@@ -84,18 +84,18 @@ def code_tree(
     for code, leads_to in enumerate(next_task):
         here = np.flatnonzero(tasks == code)
         given, _ = check_codes(f"answer to task {code}", answers[here], len(leads_to))
-        who, local = np.unique(ids[here], return_inverse=True)
+        who, local = distinct(ids[here])
         people.append(who)
         questions.append(Question.of(Votes(subjects[here], local, given, n_subjects, len(who), len(leads_to))))
     nothing = [None] * len(next_task)
     return Coded(Tree(questions, next_task, shape.order, known, nothing, nothing), people)
 
 
-def check_ids(volunteer: npt.ArrayLike) -> IntArray:
-    """Ids of volunteers as int64, int (n,); they need not be contiguous."""
-    ids = np.asarray(volunteer)
+def check_ids(name: str, column: npt.ArrayLike) -> IntArray:
+    """Ids as int64, int (n,); they need not be contiguous."""
+    ids = np.asarray(column)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-        raise ValueError(f"volunteer must hold one integer id per vote, not shape {ids.shape} of {ids.dtype}")
+        raise ValueError(f"{name} must hold one integer id per row, not shape {ids.shape} of {ids.dtype}")
     return ids.astype(np.int64, copy=False)
 
 

@@ -33,10 +33,31 @@ from aggregation._pooled_rounds import (
     Surveyed,
     next_round,
 )
-from aggregation._pooled_table import TreeShape, code_question, code_tree
+from aggregation._pooled_table import TreeShape, check_ids, code_question, code_tree
 from aggregation._question import guess_of
-from aggregation._votes import FloatArray, IntArray
+from aggregation._votes import FloatArray, IntArray, scramble
 from aggregation.calibration import CalibrationMap
+
+
+def shard_of(subject: npt.ArrayLike, n_shards: int) -> IntArray:
+    """The shard of each subject, int (n,) below `n_shards`, by a hash of its id: the same wherever it is asked.
+
+    Parameters
+    ----------
+    subject
+        Ids, not negative, int (n,).
+    n_shards
+        Number of shards, 1 or more.
+
+    Examples
+    --------
+    >>> shard_of([1, 2, 3, 4, 5, 6, 7, 8], 2)
+    array([1, 0, 1, 0, 0, 0, 1, 0])
+    """
+    if n_shards < 1:
+        raise ValueError(f"n_shards must be at least 1, got {n_shards}")
+    shard: IntArray = (scramble(check_ids("subject", subject).astype(np.uint64)) % np.uint64(n_shards)).astype(np.int64)
+    return shard
 
 
 @dataclass(frozen=True)
@@ -277,7 +298,8 @@ class ShardedPooled:
     tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
-        TreeShape.of(self.next_task, self.first)
+        if [list(leads) for leads in self.next_task] != [[]]:  # no votes, no answers: nothing can be asked after them
+            TreeShape.of(self.next_task, self.first)
 
     @classmethod
     def of_question(

@@ -124,9 +124,7 @@ def pooled_tree(
     >>> bool(result.reach[0, 1] > result.reach[1, 1])
     True
     """
-    shard = PooledShard.of_tree(
-        subject, volunteer, task, answer, next_task, gold, first=first, n_subjects=n_subjects
-    )
+    shard = PooledShard.of_tree(subject, volunteer, task, answer, next_task, gold, first=first, n_subjects=n_subjects)
     model = ShardedPooled(next_task, first, max_iterations, tolerance)
     fit, (said,), _ = model.run([shard])
     return PooledTree(

@@ -10,6 +10,7 @@ from aggregation import (
     pooled_tree,
     report_from_bytes,
     round_from_bytes,
+    shard_of,
     to_bytes,
 )
 
@@ -216,6 +217,14 @@ def test_a_round_answered_twice_gets_the_same_answer(crowd):
         asked = model.advance(asked, [report_from_bytes(once)])
 
 
+def test_subjects_are_dealt_out_evenly_and_the_same_everywhere():
+    home = shard_of(np.arange(100_000), 7)
+    assert np.abs(np.bincount(home, minlength=7) / 100_000 - 1 / 7).max() < 0.005
+    np.testing.assert_array_equal(shard_of(np.arange(500, 600), 7), home[500:600])
+    with pytest.raises(ValueError, match="n_shards must be at least 1"):
+        shard_of([1], 0)
+
+
 def test_a_shard_that_serves_two_fits_in_turn_mixes_nothing_up(crowd):
     shard = PooledShard.of_question(crowd.subject, crowd.volunteer, crowd.answer, 3)
     other = PooledShard.of_question(crowd.subject, crowd.volunteer, (crowd.answer + 1) % 3, 3)
@@ -239,7 +248,7 @@ def test_a_shard_that_serves_two_fits_in_turn_mixes_nothing_up(crowd):
         (lambda: ShardedPooled.of_question(2).fitted(ShardedPooled.of_question(2).begin()), "nothing is fitted yet"),
         (lambda: round_from_bytes(b"nonsense"), "no message of a sharded fit"),
         (lambda: report_from_bytes(to_bytes(ShardedPooled.of_question(2).begin())), "an answer of a shard is needed"),
-        (lambda: PooledShard.of_question([0], [0.5], [0], 2), "one integer id per vote"),
+        (lambda: PooledShard.of_question([0], [0.5], [0], 2), "one integer id per row"),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong, message):
