@@ -15,6 +15,7 @@ def own_folders(settings: Any, tmp_path: Path) -> None:
     """Each test writes its pictures, releases and models into its own folder."""
     settings.MEDIA_ROOT = str(tmp_path / "media")
     settings.RELEASE_ROOT = str(tmp_path / "releases")
+    settings.SNAPSHOT_ROOT = str(tmp_path / "snapshots")
     settings.MODEL_ROOT = str(tmp_path / "models")
 
 

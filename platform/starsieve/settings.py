@@ -158,6 +158,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 # How often the schedule looks for workflows whose models should be fitted again.
 CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
+# How often new classifications are appended to the workflows' snapshots.
+SNAPSHOT_SECONDS = env.int("SNAPSHOT_SECONDS", default=60)
 CELERY_BEAT_SCHEDULE = {
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
@@ -174,6 +176,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 30},
     },
+    "refresh-snapshots": {
+        "task": "starsieve.catalogues.tasks.refresh_snapshots",
+        "schedule": SNAPSHOT_SECONDS,
+        "options": {"expires": SNAPSHOT_SECONDS},
+    },
     "refresh-consensus": {
         "task": "starsieve.catalogues.tasks.refresh_consensus",
         "schedule": CONSENSUS_SECONDS,
@@ -189,6 +196,7 @@ MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR_DIR / "media"))
 STORAGE_URL = env.str("STORAGE_URL", default="")
 RELEASE_ROOT = env.str("RELEASE_ROOT", default=str(VAR_DIR / "releases"))
+SNAPSHOT_ROOT = env.str("SNAPSHOT_ROOT", default=str(VAR_DIR / "snapshots"))
 MODEL_ROOT = env.str("MODEL_ROOT", default=str(VAR_DIR / "models"))
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024

@@ -29,7 +29,15 @@ class Watermark:
 
 
 def read_watermark(workflow: Workflow) -> Watermark:
-    """The workflow's last classification such that no smaller id can still be committed (0: there is none).
+    """The workflow's last classification such that no smaller id can still be committed (0: there is none)."""
+    newest = newest_settled()
+    # Over all workflows first, because that reads one index entry; which one is this workflow's own can wait.
+    own = Classification.objects.filter(workflow=workflow, id__lte=newest.classification_id).order_by("-id")
+    return Watermark(own.values_list("id", flat=True).first() or 0, newest.frozen_at)
+
+
+def newest_settled() -> Watermark:
+    """The last classification of all such that no smaller id can still be committed (0: there is none).
 
     Ids are drawn before their rows are committed, so a plain max(id) may skip over one that is still under way. On
     PostgreSQL a SHARE lock waits for every writer and keeps new ones out while the id is read, in a transaction of
@@ -40,11 +48,8 @@ def read_watermark(workflow: Workflow) -> Watermark:
             with connection.cursor() as cursor:
                 table = connection.ops.quote_name(Classification._meta.db_table)
                 cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
-        # Over all workflows, because that reads one index entry; which one is this workflow's own can wait.
         newest = Classification.objects.order_by("-id").values_list("id", flat=True).first() or 0
-        frozen_at = timezone.now()
-    own = Classification.objects.filter(workflow=workflow, id__lte=newest).order_by("-id")
-    return Watermark(own.values_list("id", flat=True).first() or 0, frozen_at)
+        return Watermark(newest, timezone.now())
 
 
 def models_in_use(workflow: Workflow) -> list[int]:

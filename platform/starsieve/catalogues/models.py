@@ -1,11 +1,13 @@
-"""Releases: frozen editions of a workflow's catalogue. And what the subject table of the results is sorted by."""
+"""Releases: frozen editions of a workflow's catalogue. And what is derived: consensus runs, snapshots, what the subject
+table of the results is sorted by.
+"""
 
 from datetime import timedelta
 from typing import Self
 
 from django.conf import settings as django_settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from classify.models import SubjectProgress
@@ -116,6 +118,7 @@ class ConsensusRun(models.Model):
     workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="+")
     watermark = models.PositiveBigIntegerField(default=0, help_text="Id of the last classification that counted.")
     n_classifications = models.PositiveIntegerField(default=0, help_text="Classifications that counted.")
+    n_read = models.PositiveBigIntegerField(default=0, help_text="Classifications up to the watermark, of any version.")
     tasks = models.JSONField(default=dict)
     state = models.CharField(max_length=9, choices=JobState.choices, default=JobState.PENDING)
     error = models.TextField(blank=True)
@@ -180,3 +183,48 @@ class SubjectDisagreement(models.Model):
 
     def __str__(self) -> str:
         return f"disagreement {self.value:.2f} about subject {self.subject_id}"
+
+
+class SnapshotQuerySet(models.QuerySet["Snapshot"]):
+    def rows_in(self, workflow: Workflow) -> int:
+        """Classifications in the workflow's snapshot."""
+        return SnapshotPart.objects.filter(snapshot__workflow=workflow).aggregate(n=Sum("n_rows"))["n"] or 0
+
+
+class Snapshot(models.Model):
+    """A workflow's classifications in columns on disk, up to `watermark`; derived from them (catalogues/snapshots/).
+
+    `epoch` grows whenever what was written no longer holds: who reads or appends under an older one has to stop.
+    """
+
+    workflow = models.OneToOneField(Workflow, on_delete=models.CASCADE, primary_key=True, related_name="snapshot")
+    epoch = models.PositiveIntegerField(default=0)
+    layout = models.CharField(max_length=64, help_text="Fingerprint of the columns that the parts have.")
+    watermark = models.PositiveBigIntegerField(
+        default=0, help_text="The parts hold every classification of the workflow up to this id."
+    )
+    refreshed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SnapshotQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"snapshot of {self.workflow}"
+
+
+class SnapshotPart(models.Model):
+    """One file of a snapshot, never changed: the classifications with `after_id` < id ≤ `up_to_id`."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="parts")
+    name = models.CharField(max_length=60, unique=True)
+    after_id = models.PositiveBigIntegerField()
+    up_to_id = models.PositiveBigIntegerField()
+    n_rows = models.PositiveIntegerField()
+    n_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["up_to_id"]
+        constraints = [models.UniqueConstraint(fields=["snapshot", "up_to_id"], name="snapshot_parts_do_not_overlap")]
+
+    def __str__(self) -> str:
+        return f"classifications {self.after_id + 1} to {self.up_to_id} of {self.snapshot}"

@@ -55,3 +55,13 @@ def refresh_consensus() -> None:
             runs.refresh_consensus(workflow=workflow)
         except Exception:
             logger.exception("consensus_refresh_failed", workflow=workflow.pk)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def refresh_snapshots() -> None:
+    """Append what has come to the workflows' snapshots. Safe to run twice, and at once: the second leaves it to the
+    first.
+    """
+    from starsieve.catalogues.snapshots.refresh import refresh_outdated  # pyarrow stays out of web processes
+
+    refresh_outdated()

@@ -1,27 +1,29 @@
 """Fitting a workflow's models to its classifications, and keeping what they say of each subject."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import structlog
 from django.db import IntegrityError, transaction
-from django.db.models import Sum
 from django.utils import timezone
 
-from classify.models import Classification, GoldStandard, SubjectProgress
+from classify.models import Classification, GoldStandard
 from classify.services import retire_settled
 from classify.versions import counts_towards, definition_of
 from ml_worker.models import JobState
 from starsieve.accounts.models import User
 from starsieve.catalogues.consensus.boxes import BoxOutcome, settled_subject_ids
 from starsieve.catalogues.consensus.gold import KnownAnswers, known_answers
+from starsieve.catalogues.consensus.heartbeat import Heartbeat
 from starsieve.catalogues.consensus.judging import fits_and_judgements
 from starsieve.catalogues.consensus.methods import is_modelled, outcomes_of
 from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.freezing import read_watermark
 from starsieve.catalogues.models import ConsensusRun, SubjectConsensus
+from starsieve.catalogues.snapshots.state import count_until, count_up_to
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import Workflow, WorkflowVersion
 from starsieve.projects.task_types import Task
@@ -32,7 +34,9 @@ logger = structlog.get_logger(__name__)
 GROWTH = 100
 RUNS_KEPT = 20
 ROWS_AT_ONCE = 2000
-HEARTBEAT_ROWS = 50_000
+#: A fraction of models.LOST_AFTER.
+HEARTBEAT_SECONDS = 60.0
+VOTE_COLUMNS = ("subject_id", "volunteer_id", "workflow_version_id", "annotations")
 
 OnProgress = Callable[[int], None]
 
@@ -65,9 +69,10 @@ def run_consensus(
 def carry_out(*, run: ConsensusRun, on_progress: OnProgress | None = None) -> bool:
     """Do a run that waits; whether this call did it. `on_progress` is told the classifications read.
 
-    Claims the row by a conditional update, so that of two workers one goes on. Reads without locks, fits, and in one
-    transaction writes the numbers of all subjects and takes away those of earlier runs. Where the workflow says so,
-    then retires the subjects whose boxes are settled.
+    Claims the row by a conditional update, so that of two workers one goes on, and says all the while that it is at it.
+    Reads the workflow's snapshot without locks (snapshots/reading.py), fits, and in one transaction writes the numbers
+    of all subjects and takes away those of earlier runs. Where the workflow says so, then retires the subjects whose
+    boxes are settled.
     """
     claimed = ConsensusRun.objects.filter(pk=run.pk, state=JobState.PENDING).update(
         state=JobState.RUNNING, heartbeat_at=timezone.now()
@@ -76,7 +81,8 @@ def carry_out(*, run: ConsensusRun, on_progress: OnProgress | None = None) -> bo
         return False
     run.refresh_from_db()
     try:
-        _fit_and_store(run, on_progress)
+        with Heartbeat(lambda: _beat(run), HEARTBEAT_SECONDS):
+            _fit_and_store(run, on_progress)
     except Exception as error:
         _end(run, JobState.FAILED, f"{type(error).__name__}: {error}")
         raise
@@ -95,14 +101,19 @@ def refresh_consensus(*, workflow: Workflow) -> bool:
 
 
 def is_due(workflow: Workflow) -> bool:
-    """Whether the workflow has models, and its answers or its version differ from those of the last run."""
+    """Whether the workflow has models, and its answers or its version differ from those of the last run.
+
+    Compares all classifications there are with all that the last run found, those that do not count among them, so that
+    a run is never due because the two are counted in different ways. What the snapshot holds is known without looking
+    at it, and what has come since is counted as far as it matters.
+    """
     if workflow.current is None or not modelled_tasks(definition_of(workflow.current)):
         return False
-    counted = SubjectProgress.objects.filter(workflow=workflow).aggregate(n=Sum("classification_count"))["n"] or 0
     last = ConsensusRun.objects.latest_done(workflow)
     if last is None or last.workflow_version_id != workflow.current_id:
-        return counted > 0
-    return counted >= last.n_classifications + max(1, last.n_classifications // GROWTH)
+        return Classification.objects.filter(workflow_version__in=_counting(workflow.current)).exists()
+    enough = max(1, last.n_read // GROWTH)
+    return abs(count_until(workflow, last.n_read + enough) - last.n_read) >= enough
 
 
 def give_up_lost_runs() -> int:
@@ -138,8 +149,9 @@ def _enqueue(run_id: int) -> None:
 
 
 class _Read(NamedTuple):
-    watermark: int
-    n_classifications: int
+    """`counts` are fields of the run: the watermark, and how many classifications there are up to it."""
+
+    counts: dict[str, Any]
     table: VoteTable
     gold: KnownAnswers
 
@@ -148,10 +160,8 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     definition = definition_of(run.workflow_version)
     read = _read_votes(run, definition, on_progress)
     outcomes = outcomes_of(definition, read.table, read.gold)
-    _beat(run)
     tasks = fits_and_judgements(outcomes, definition, read.gold)
     subjects = SubjectTable({key: outcome.without_gold() for key, outcome in outcomes.items()}, definition)
-    _beat(run)
     with transaction.atomic():
         rows = (
             SubjectConsensus(run=run, subject_id=pk, tasks=subjects.of(pk), marks=subjects.marks_on(pk))
@@ -163,35 +173,40 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
         SubjectConsensus.objects.filter(run__in=earlier).delete()
         kept = earlier.order_by("-pk").values_list("pk", flat=True)[: RUNS_KEPT - 1]
         earlier.exclude(pk__in=list(kept)).delete()
-        _end(run, JobState.DONE, watermark=read.watermark, n_classifications=read.n_classifications, tasks=tasks)
+        _end(run, JobState.DONE, tasks=tasks, **read.counts)
     if definition.retirement.settled:
         boxes = [outcome for outcome in outcomes.values() if isinstance(outcome, BoxOutcome)]
         retire_settled(workflow=run.workflow, subject_ids=settled_subject_ids(boxes))
 
 
 def _read_votes(run: ConsensusRun, definition: WorkflowDefinition, on_progress: OnProgress | None) -> _Read:
+    from starsieve.catalogues.snapshots.reading import read_snapshot  # pyarrow stays out of web processes
+
     watermark = read_watermark(run.workflow).classification_id
-    versions = {version.pk: version for version in WorkflowVersion.objects.filter(workflow_id=run.workflow_id)}
-    counting = [pk for pk, version in versions.items() if counts_towards(version, run.workflow_version)]
+    counting = _counting(run.workflow_version)
     table, n = VoteTable(definition), 0
-    for subject_id, volunteer_id, annotations in _rows(run.workflow, watermark, counting):
-        table.add(subject_id, volunteer_id, annotations)
-        n += 1
-        if n % HEARTBEAT_ROWS == 0:
-            _beat(run)
-        if on_progress is not None and n % ROWS_AT_ONCE == 0:
+    for batch in read_snapshot(workflow=run.workflow, up_to=watermark, columns=VOTE_COLUMNS, only_counted=True):
+        subjects, volunteers, versions = (column.to_numpy() for column in batch.columns[:3])
+        counts = np.isin(versions, counting)
+        texts, said = batch.column(3).dictionary.to_pylist(), batch.column(3).indices.to_numpy()
+        table.add_columns(subjects[counts], volunteers[counts], texts, said[counts])
+        n += int(counts.sum())
+        if on_progress is not None:
             on_progress(n)
     gold = GoldStandard.objects.filter(workflow_id=run.workflow_id).values_list("subject_id", "task", "value")
-    return _Read(watermark, n, table, known_answers(definition, gold))
+    n_read = count_up_to(run.workflow, watermark)
+    counted = {"watermark": watermark, "n_classifications": n, "n_read": n_read}
+    return _Read(counted, table, known_answers(definition, gold))
 
 
-def _rows(workflow: Workflow, watermark: int, versions: list[int]) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
-    rows = Classification.objects.counted().filter(workflow=workflow, id__lte=watermark, workflow_version__in=versions)
-    return rows.order_by("id").values_list("subject_id", "volunteer_id", "annotations").iterator(ROWS_AT_ONCE)
+def _counting(current: WorkflowVersion) -> list[int]:
+    """Ids of the workflow's versions whose answers count in the results of `current`."""
+    versions = WorkflowVersion.objects.filter(workflow_id=current.workflow_id)
+    return [version.pk for version in versions if counts_towards(version, current)]
 
 
 def _beat(run: ConsensusRun) -> None:
-    ConsensusRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now())
+    ConsensusRun.objects.filter(pk=run.pk, state=JobState.RUNNING).update(heartbeat_at=timezone.now())
 
 
 def _end(run: ConsensusRun, state: JobState, error: str = "", **values: Any) -> None:

@@ -1,7 +1,8 @@
 """The votes of a workflow in columns, task by task, as the numeric core reads them."""
 
+import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, Task
 from starsieve.projects.task_types.boxes import SIDES
 
 IntArray = npt.NDArray[np.int64]
+
+#: Ids are marked in a table while their range is at most this many times their number.
+SPARSEST = 4
 
 #: Looked, and drew nothing.
 _NOTHING: dict[str, Any] = {**dict.fromkeys(SIDES, float("nan")), "tool": 0}
@@ -69,6 +73,24 @@ class VoteTable:
         volunteers.append(volunteer_id)
         codes.append(code)
 
+    def add_columns(self, subjects: IntArray, volunteers: IntArray, texts: Sequence[str], said: IntArray) -> None:
+        """Note many classifications that count: row i is of `subjects[i]` by `volunteers[i]`, with the annotations that
+        `texts[said[i]]` holds as JSON. The same as `add` row by row; each text is decoded once.
+        """
+        once = VoteTable(self.definition)
+        for number, text in enumerate(texts):
+            once.add(number, 0, json.loads(text))
+        for key, (numbers, _, codes) in once._columns.items():
+            # Votes of text t are entries first[t] to first[t + 1] of what was decoded.
+            first = np.searchsorted(np.frombuffer(numbers, dtype=np.int64), np.arange(len(texts) + 1))
+            rows, entries = _spread(first[said], first[said + 1])
+            kept = (subjects[rows], volunteers[rows], np.frombuffer(codes, dtype=np.int64)[entries])
+            for column, values in zip(self._columns[key], kept, strict=True):
+                column.frombytes(np.ascontiguousarray(values, dtype=np.int64).tobytes())
+            if key in self._boxes:
+                boxes = np.frombuffer(once._boxes[key], dtype=np.float64).reshape(-1, len(SIDES))
+                self._boxes[key].frombytes(boxes[entries].tobytes())
+
     def marks_of(self, task: str) -> TaskMarks:
         """The marks of a task in which boxes are drawn."""
         votes = self.of(task)
@@ -80,11 +102,36 @@ class VoteTable:
     def of(self, task: str) -> TaskVotes:
         """The task's votes, ready for aggregation."""
         subjects, volunteers, answers = (np.frombuffer(column, dtype=np.int64) for column in self._columns[task])
-        subject_ids, subject = np.unique(subjects, return_inverse=True)
-        volunteer_ids, volunteer = np.unique(volunteers, return_inverse=True)
+        subject_ids, subject = coded(subjects)
+        volunteer_ids, volunteer = coded(volunteers)
         return TaskVotes(subject, volunteer, answers.copy(), subject_ids, volunteer_ids)
 
 
 def answer_code(task: Task, value: Any) -> int:
     """An answer's place among the task's columns: the index of a single answer, the place of a grade in GRADES."""
     return GRADES.index(value) if isinstance(task, GradeTask) else int(value)
+
+
+def coded(ids: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct ids, increasing, and the place of each row's id among them; as `np.unique` has it.
+
+    Ids of rows made one after the other lie close together, so that marking them in a table of the whole range, which
+    takes one pass, comes before sorting them.
+    """
+    span = int(ids.max() - ids.min()) + 1 if ids.size else 0
+    if span == 0 or span > SPARSEST * ids.size:
+        return np.unique(ids, return_inverse=True)
+    lowest = ids.min()
+    places = np.zeros(span, dtype=np.int64)
+    places[ids - lowest] = 1
+    distinct = np.flatnonzero(places)
+    places[distinct] = np.arange(len(distinct))
+    return distinct + lowest, places[ids - lowest]
+
+
+def _spread(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
+    """All (row, entry) with starts[row] ≤ entry < ends[row], in order."""
+    counts = ends - starts
+    rows = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return rows, np.arange(len(rows)) - np.repeat(before - starts, counts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db import models, transaction
 
 from classify.models import Classification, Volunteer
+from starsieve.catalogues.snapshots.state import discard_snapshots
 from starsieve.ops.simulation.plan import SimulationRefused, id_range
 from starsieve.ops.simulation.services import set_name, set_prefix
 from starsieve.projects.arrivals import announce_arrivals
@@ -29,7 +30,8 @@ def remove_simulations(
     """Delete the workflow's simulations, or the one of that seed: classifications, subjects with all that hangs on
     them, sets and volunteers. The few pictures stay in the media storage, which other simulations share.
 
-    A few thousand subjects at a time, in one transaction each; locks nothing else. What people classified of simulated
+    A few thousand subjects at a time, in one transaction each, which also has the snapshots made anew of the workflows
+    that lose classifications; locks nothing else. What people classified of simulated
     subjects goes only with `force`. Raises SimulationRefused before anything is deleted.
     """
     sets = _sets(workflow, seed)
@@ -40,7 +42,9 @@ def remove_simulations(
     for subject_set in sets:
         for ids in _chunks(subject_set):
             with transaction.atomic():
-                classifications += Classification.objects.filter(subject_id__in=ids).delete()[0]
+                theirs = Classification.objects.filter(subject_id__in=ids)
+                discard_snapshots(theirs.order_by().values_list("workflow_id", flat=True).distinct())
+                classifications += theirs.delete()[0]
                 Subject.objects.filter(pk__in=ids).delete()
             subjects += len(ids)
             if on_progress is not None:
