@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from aggregation._pooled_em import Tree
 from aggregation._question import Question
-from aggregation._votes import FloatArray, IntArray, Votes, check_codes, check_gold, check_same_length, distinct
+from aggregation._votes import FloatArray, IntArray, Votes, check_codes, check_gold, check_same_length
+from aggregation.codes import coded
 from aggregation.tallies import topological_order
 
 
@@ -56,7 +57,7 @@ def code_question(
     answers, _ = check_codes("answer", answer, n_answers)
     ids = check_ids("volunteer", volunteer)
     check_same_length(subject=subjects, volunteer=ids, answer=answers)
-    people, local = distinct(ids)
+    people, local = coded(ids)
     question = Question.of(Votes(subjects, local, answers, n_subjects, len(people), n_answers))
     known = check_gold(gold, n_subjects, n_answers)
     jurors = check_evidence(evidence, question), check_machine(machine, question)
@@ -84,7 +85,7 @@ def code_tree(
     for code, leads_to in enumerate(next_task):
         here = np.flatnonzero(tasks == code)
         given, _ = check_codes(f"answer to task {code}", answers[here], len(leads_to))
-        who, local = distinct(ids[here])
+        who, local = coded(ids[here])
         people.append(who)
         questions.append(Question.of(Votes(subjects[here], local, given, n_subjects, len(who), len(leads_to))))
     nothing = [None] * len(next_task)

@@ -12,8 +12,6 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint64]
 
-#: Ids are marked in a table while their range is at most this many times their number.
-_SPARSEST = 4
 #: Largest code allowed per row when the number of codes is not given: ids that were never encoded
 #: (a 64-bit primary key, say) would otherwise ask for terabytes.
 _CODES_PER_ROW = 100
@@ -72,24 +70,6 @@ def _size_from(name: str, largest: int, n_rows: int) -> int:
             "encode ids with numpy.unique(ids, return_inverse=True)"
         )
     return largest + 1
-
-
-def distinct(ids: IntArray) -> tuple[IntArray, IntArray]:
-    """The distinct ids, increasing, and the place of each row's id among them; as `np.unique` has it.
-
-    Ids of rows made one after the other lie close together, so that marking them in a table of the whole range, which
-    takes one pass, comes before sorting them.
-    """
-    span = int(ids.max()) - int(ids.min()) + 1 if ids.size else 0
-    if span == 0 or span > _SPARSEST * ids.size:
-        found, places = np.unique(ids, return_inverse=True)
-        return found, places
-    lowest = ids.min()
-    place = np.zeros(span, dtype=np.int64)
-    place[ids - lowest] = 1
-    here = np.flatnonzero(place)
-    place[here] = np.arange(len(here))
-    return here + lowest, place[ids - lowest]
 
 
 def check_same_length(**arrays: npt.NDArray[np.generic]) -> None:

@@ -1,21 +1,20 @@
 """The votes of a workflow in columns, task by task, as the numeric core reads them."""
 
+import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from aggregation.codes import coded
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, Task
 from starsieve.projects.task_types.boxes import SIDES
 
 IntArray = npt.NDArray[np.int64]
-
-#: Ids are marked in a table while their range is at most this many times their number.
-SPARSEST = 4
 
 #: Looked, and drew nothing.
 _NOTHING: dict[str, Any] = {**dict.fromkeys(SIDES, float("nan")), "tool": 0}
@@ -43,11 +42,17 @@ class TaskMarks(NamedTuple):
 
 
 class VoteTable:
-    """Collects votes and marks on every task that has a method of consensus; 24 bytes per vote, 56 per mark."""
+    """Collects votes and marks on the tasks that have a method of consensus (of `keys`, if given); 24 bytes per vote,
+    56 per mark.
+    """
 
-    def __init__(self, definition: WorkflowDefinition) -> None:
+    def __init__(self, definition: WorkflowDefinition, keys: Collection[str] | None = None) -> None:
         self.definition = definition
-        tasks = {key: task for key, task in definition.tasks.items() if task.consensus is not None}
+        tasks = {
+            key: task
+            for key, task in definition.tasks.items()
+            if task.consensus is not None and (keys is None or key in keys)
+        }
         self._columns = {key: (array("q"), array("q"), array("q")) for key in tasks}
         self._boxes = {key: array("d") for key, task in tasks.items() if isinstance(task, BoxesTask)}
 
@@ -77,7 +82,7 @@ class VoteTable:
         """Note many classifications that count: row i is of `subjects[i]` by `volunteers[i]`, with the annotations that
         `texts[said[i]]` holds as JSON. The same as `add` row by row; each text is decoded once.
         """
-        once = VoteTable(self.definition)
+        once = VoteTable(self.definition, self._columns)
         for number, text in enumerate(texts):
             once.add(number, 0, json.loads(text))
         for key, (numbers, _, codes) in once._columns.items():
@@ -99,9 +104,23 @@ class VoteTable:
             votes.subject, votes.volunteer, boxes.copy(), votes.answer, votes.subject_ids, votes.volunteer_ids
         )
 
+    def columns_of(self, task: str) -> tuple[IntArray, IntArray, IntArray]:
+        """Ids of subjects, ids of volunteers, and answers, a row per vote; views of what is collected so far."""
+        subjects, volunteers, answers = (np.frombuffer(column, dtype=np.int64) for column in self._columns[task])
+        return subjects, volunteers, answers
+
+    def checksum(self) -> str:
+        """SHA-256 of all votes, in the order in which they came."""
+        digest = hashlib.sha256()
+        for key, columns in self._columns.items():
+            digest.update(f"{key} {len(columns[0])};".encode())
+            for column in columns:
+                digest.update(column)
+        return digest.hexdigest()
+
     def of(self, task: str) -> TaskVotes:
         """The task's votes, ready for aggregation."""
-        subjects, volunteers, answers = (np.frombuffer(column, dtype=np.int64) for column in self._columns[task])
+        subjects, volunteers, answers = self.columns_of(task)
         subject_ids, subject = coded(subjects)
         volunteer_ids, volunteer = coded(volunteers)
         return TaskVotes(subject, volunteer, answers.copy(), subject_ids, volunteer_ids)
@@ -110,23 +129,6 @@ class VoteTable:
 def answer_code(task: Task, value: Any) -> int:
     """An answer's place among the task's columns: the index of a single answer, the place of a grade in GRADES."""
     return GRADES.index(value) if isinstance(task, GradeTask) else int(value)
-
-
-def coded(ids: IntArray) -> tuple[IntArray, IntArray]:
-    """The distinct ids, increasing, and the place of each row's id among them; as `np.unique` has it.
-
-    Ids of rows made one after the other lie close together, so that marking them in a table of the whole range, which
-    takes one pass, comes before sorting them.
-    """
-    span = int(ids.max() - ids.min()) + 1 if ids.size else 0
-    if span == 0 or span > SPARSEST * ids.size:
-        return np.unique(ids, return_inverse=True)
-    lowest = ids.min()
-    places = np.zeros(span, dtype=np.int64)
-    places[ids - lowest] = 1
-    distinct = np.flatnonzero(places)
-    places[distinct] = np.arange(len(distinct))
-    return distinct + lowest, places[ids - lowest]
 
 
 def _spread(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
