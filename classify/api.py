@@ -37,7 +37,8 @@ from starsieve.accounts.models import ApiToken
 from starsieve.api.problems import Conflict, Problem, Unprocessable, problem_body
 from starsieve.api.throttling import ClientThrottle
 from starsieve.projects.frames import frame_urls
-from starsieve.projects.models import Subject, Workflow
+from starsieve.projects.models import Subject
+from starsieve.projects.permissions import Action
 
 WHO_HEADER = "X-Starsieve-Volunteer"
 WHO = OpenApiParameter(
@@ -124,7 +125,7 @@ class Classifications(APIView):
     )
     def post(self, request: Request, workflow_id: int) -> Response:
         access = open_access(request, workflow_id)
-        receipt = _store(access.workflow, lambda: _volunteer(request, access), request.data)
+        receipt = _store(access, lambda: _volunteer(request, access), request.data)
         _count_stored(request, int(receipt.created))
         return Response(_told(receipt), status=status.HTTP_201_CREATED if receipt.created else status.HTTP_200_OK)
 
@@ -150,15 +151,15 @@ class ClassificationBatch(APIView):
         if wait is not None:
             raise Throttled(wait)
         volunteer = cache(lambda: _volunteer(request, access))
-        results = [_result(access.workflow, volunteer, entry) for entry in entries]
+        results = [_result(access, volunteer, entry) for entry in entries]
         _count_stored(request, sum(result["status"] == status.HTTP_201_CREATED for result in results))
         return Response({"results": results})
 
 
-def _result(workflow: Workflow, volunteer: Callable[[], Volunteer], entry: Any) -> dict[str, Any]:
+def _result(access: Access, volunteer: Callable[[], Volunteer], entry: Any) -> dict[str, Any]:
     """One entry of a batch, stored or refused in a transaction of its own."""
     try:
-        receipt = _store(workflow, volunteer, entry)
+        receipt = _store(access, volunteer, entry)
     except Problem as refusal:
         sent = entry.get("id") if isinstance(entry, dict) else None
         problem = {"status": refusal.status_code, "receipt": None, "problem": problem_body(refusal)}
@@ -167,11 +168,16 @@ def _result(workflow: Workflow, volunteer: Callable[[], Volunteer], entry: Any) 
     return {"id": receipt.id, "status": code, "receipt": _told(receipt), "problem": None}
 
 
-def _store(workflow: Workflow, volunteer: Callable[[], Volunteer], body: Any) -> Receipt:
+def _store(access: Access, volunteer: Callable[[], Volunteer], body: Any) -> Receipt:
     """Store what was sent; a volunteer is made only for a body that can be read. Raises Problem."""
     submission = submission_from(body)
     try:
-        return record_classification(workflow=workflow, volunteer=volunteer(), submission=submission)
+        return record_classification(
+            workflow=access.workflow,
+            volunteer=volunteer(),
+            submission=submission,
+            by_expert=Action.GRADE in access.grants,
+        )
     except SubmissionRefused as refusal:
         raise Unprocessable(refusal.field, refusal.message) from None
     except (AlreadyClassified, ForeignClassificationId) as refusal:

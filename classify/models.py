@@ -1,6 +1,7 @@
 """Classifications are the truth and are never rewritten; progress and tallies can be rebuilt from them."""
 
 from typing import Self
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
@@ -181,6 +182,7 @@ class LiveFit(models.Model):
     one; the one before it is kept until the next, for requests that have begun with it.
     """
 
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="live_fits")
     workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.CASCADE, related_name="+")
     watermark = models.BigIntegerField(help_text="The last classification that it has seen.")
@@ -198,7 +200,7 @@ class LiveFit(models.Model):
 
 
 class VolunteerSkill(models.Model):
-    """How one volunteer answers, by a live fit: task key → expected votes by true class and answer."""
+    """How one volunteer answers, by a live fit: task key → P(answer | true answer), a row per true answer."""
 
     fit = models.ForeignKey(LiveFit, on_delete=models.CASCADE, db_index=False, related_name="skills")
     volunteer = models.ForeignKey(Volunteer, on_delete=models.CASCADE, related_name="+")
@@ -225,6 +227,25 @@ class SubjectEvidence(models.Model):
 
     def __str__(self) -> str:
         return f"evidence on subject {self.subject_id} by fit {self.fit_id}"
+
+
+class Assessment(models.Model):
+    """Under which rules and which fit a workflow's subjects were last looked at all together (classify/assessment.py).
+
+    `version` and `fit` are those of the last finished pass; `started_at` is set while one is under way.
+    """
+
+    workflow = models.OneToOneField(Workflow, on_delete=models.CASCADE, related_name="assessment")
+    version = models.ForeignKey(WorkflowVersion, on_delete=models.SET_NULL, null=True, related_name="+")
+    fit = models.UUIDField(null=True)
+    started_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    n_changed = models.PositiveIntegerField(default=0, help_text="Rows that the last finished pass changed.")
+    error = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"assessment of workflow {self.workflow_id}"
 
 
 class GoldStandard(models.Model):

@@ -12,8 +12,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from django.db import connection
 
+from classify.live import FIT, Beliefs, Counts, Evidence
 from classify.models import Classification, SubjectProgress, Volunteer
+from classify.replaying import Decision, Sweep, replay
+from classify.retirement import BY_RULE, counts_of
 from classify.tallying import Codes, states_of
+from classify.urgency import urgency_of
 from classify.versions import counts_towards, definition_of
 from starsieve.projects.bulk import update_columns
 from starsieve.projects.definitions import WorkflowDefinition
@@ -28,8 +32,18 @@ class Derived(NamedTuple):
     classification_count: int
     tallies: dict[str, Any]
     tallied_version_id: int | None
+    evidence: Evidence
+    urgency: int
     retired_at: datetime | None
     retirement_reason: str
+
+    def differs_from(self, stored: "Derived") -> bool:
+        """Whether the row must be written. A retired subject may keep what an earlier fit made of its votes: nobody is
+        asked about it any more, and who wants to know has it weighed anew (results.believed_of).
+        """
+        if self.retired_at is not None and self.evidence.get(FIT) != stored.evidence.get(FIT):
+            return self._replace(evidence=stored.evidence, urgency=stored.urgency) != stored
+        return self != stored
 
 
 class Place(NamedTuple):
@@ -47,8 +61,8 @@ class Place(NamedTuple):
 
     @property
     def keeps_retirement(self) -> bool:
-        """Retired by a person or a consensus run, not by the count."""
-        return self.stored.retired_at is not None and self.stored.retirement_reason != BY_COUNT
+        """Retired by a person or a consensus run, not by a rule."""
+        return self.stored.retired_at is not None and self.stored.retirement_reason not in BY_RULE
 
 
 PLACE_COLUMNS = ("id", "subject_id", "count_at_reopening", *Derived._fields)
@@ -60,22 +74,26 @@ def recount_many(places: Sequence[Place], current: WorkflowVersion) -> list[Deri
     rows = _Rows.read(places, current)
     counts = np.bincount(rows.subject, minlength=len(places)).tolist()
     tallies = _tallies(definition, rows, len(places))
-    retired = _retired_at(places, rows, definition.retirement.classification_count)
-    return [
-        Derived(
-            count,
-            tally,
-            current.pk if count else None,
-            *((place.stored.retired_at, place.stored.retirement_reason) if place.keeps_retirement else _by_count(at)),
-        )
-        for place, count, tally, at in zip(places, counts, tallies, retired, strict=True)
-    ]
+    sweep = Sweep.read(places, rows.id, rows.subject, current.workflow_id)
+    evidence = sweep.evidence_after(definition, rows)
+    retired = _retirements(definition, places, rows, sweep)
+    found = []
+    for i, place in enumerate(places):
+        kept = (place.stored.retired_at, place.stored.retirement_reason) if place.keeps_retirement else retired[i]
+        believed = Beliefs(sweep.fit, evidence[i], _counts_in(definition, tallies[i]))
+        limit = definition.retirement.classification_count
+        urgency = urgency_of(counts[i] - place.count_at_reopening, limit, believed.information)
+        version = current.pk if counts[i] else None
+        found.append(Derived(counts[i], tallies[i], version, evidence[i], urgency, *kept))
+    return found
 
 
 def store_derived(changed: Sequence[tuple[Place, Derived]]) -> None:
     """Write the derived columns of these progress rows in one statement."""
     field = SubjectProgress._meta.get_field("retired_at")
-    count, tallies, version, retired_at, reason = zip(*(derived for _, derived in changed), strict=True)
+    count, tallies, version, evidence, urgency, retired_at, reason = zip(
+        *(derived for _, derived in changed), strict=True
+    )
     update_columns(
         SubjectProgress,
         [place.id for place, _ in changed],
@@ -83,14 +101,43 @@ def store_derived(changed: Sequence[tuple[Place, Derived]]) -> None:
             "classification_count": count,
             "tallies": [json.dumps(tally) for tally in tallies],
             "tallied_version_id": version,
+            "evidence": [json.dumps(each) for each in evidence],
+            "urgency": urgency,
             "retired_at": [field.get_db_prep_save(moment, connection) for moment in retired_at],
             "retirement_reason": [str(each) for each in reason],
         },
     )
 
 
-def _by_count(retired_at: datetime | None) -> tuple[datetime | None, str]:
-    return (retired_at, BY_COUNT) if retired_at is not None else (None, "")
+def _counts_in(definition: WorkflowDefinition, tallies: dict[str, Any]) -> Counts:
+    return lambda key: counts_of(definition.tasks[key], tallies.get(key))
+
+
+def _retirements(
+    definition: WorkflowDefinition, places: Sequence[Place], rows: "_Rows", sweep: "Sweep"
+) -> list[tuple[datetime | None, str]]:
+    """(retired_at, reason) of each subject by the rules; (None, "") while none holds."""
+    rule = definition.retirement
+    if not rule.is_by_count_alone:
+        decided = replay(definition, places, rows, sweep)
+    elif rule.classification_count is None:
+        return [(None, "")] * len(places)
+    else:
+        decided = _by_count(places, rows, rule.classification_count)
+    wanted = [last for last, _ in decided if isinstance(last, int)]
+    by_id = dict(Classification.objects.filter(pk__in=wanted).values_list("pk", "created_at"))
+    return [(by_id[last] if isinstance(last, int) else last, reason) for last, reason in decided]
+
+
+def _by_count(places: Sequence[Place], rows: "_Rows", limit: int) -> list[Decision]:
+    """Which classification made each subject's number since its last reopening reach the limit."""
+    row = np.arange(len(rows.subject))
+    is_first = np.diff(rows.subject, prepend=-1) != 0
+    number = row - np.maximum.accumulate(np.where(is_first, row, 0)) + 1
+    reopened = np.array([place.count_at_reopening for place in places], dtype=np.int64)
+    is_last = number == limit + reopened[rows.subject]
+    last = dict(zip(rows.subject[is_last].tolist(), rows.id[is_last].tolist(), strict=True))
+    return [(last[i], BY_COUNT) if i in last else (None, "") for i in range(len(places))]
 
 
 class _Rows(NamedTuple):
@@ -153,15 +200,3 @@ def _tallies(definition: WorkflowDefinition, rows: _Rows, n_subjects: int) -> li
             if state is not None:
                 tally[key] = state
     return tallies
-
-
-def _retired_at(places: Sequence[Place], rows: _Rows, limit: int) -> list[datetime | None]:
-    """When each subject's count since its last reopening reached the limit."""
-    row = np.arange(len(rows.subject))
-    is_first = np.diff(rows.subject, prepend=-1) != 0
-    number = row - np.maximum.accumulate(np.where(is_first, row, 0)) + 1
-    reopened = np.array([place.count_at_reopening for place in places], dtype=np.int64)
-    is_last = number == limit + reopened[rows.subject]
-    last = dict(zip(rows.subject[is_last].tolist(), rows.id[is_last].tolist(), strict=True))
-    by_id = dict(Classification.objects.filter(pk__in=list(last.values())).values_list("pk", "created_at"))
-    return [by_id[last[i]] if i in last else None for i in range(len(places))]

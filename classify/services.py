@@ -7,11 +7,12 @@ from typing import Any
 from django.db import models, transaction
 from django.utils import timezone
 
+from classify.counting import DERIVED
 from classify.errors import GoldStandardRefused
 from classify.feedback import checked_truth
 from classify.models import GoldStandard, SubjectProgress
 from classify.queue import insert_progress_rows
-from classify.rebuild import rebuild_results
+from classify.rebuild import rebuild_results, recount_subject
 from classify.recording import Receipt, record_classification
 from classify.submissions import Submission
 from classify.versions import definition_of
@@ -134,23 +135,28 @@ def retire_settled(*, workflow: Workflow, subject_ids: Iterable[int]) -> int:
 
 
 def reopen_subject(*, workflow: Workflow, subject: Subject) -> SubjectProgress:
-    """Put a retired subject back into the queue. Where its count had reached the limit, or a consensus run had found it
-    settled, another full round is asked for; otherwise it goes on from where it was.
+    """Put a retired subject back into the queue. Where a rule or a consensus run had retired it, another full round is
+    asked for; otherwise it goes on from where it was.
 
     Locks and writes its SubjectProgress row. Raises SubjectProgress.DoesNotExist for a subject that is not queued.
     """
     with transaction.atomic():
         progress = SubjectProgress.objects.select_for_update().get(workflow=workflow, subject=subject)
         if progress.retired_at is not None:
-            limit = definition_of(workflow.current).retirement.classification_count if workflow.current else 0
-            since_reopening = progress.classification_count - progress.count_at_reopening
-            settled = progress.retirement_reason == SubjectProgress.RetirementReason.SETTLED
-            if since_reopening >= limit or settled:
-                progress.count_at_reopening = progress.classification_count
-            progress.retired_at = None
-            progress.retirement_reason = ""
-            progress.save(update_fields=["retired_at", "retirement_reason", "count_at_reopening"])
+            _reopen(progress, workflow)
+            progress.save(update_fields=[*DERIVED, "count_at_reopening"])
     return progress
+
+
+def _reopen(progress: SubjectProgress, workflow: Workflow) -> None:
+    was_settled = progress.retirement_reason == SubjectProgress.RetirementReason.SETTLED
+    progress.retired_at, progress.retirement_reason = None, ""
+    if workflow.current is None:
+        return
+    recount_subject(progress, workflow.current)
+    if was_settled or progress.retired_at is not None:  # a rule holds still
+        progress.count_at_reopening = progress.classification_count
+        recount_subject(progress, workflow.current)
 
 
 # --- Gold standards -----------------------------------------------------------------------------------------------

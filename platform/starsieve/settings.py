@@ -172,6 +172,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": PREFILTER_LEASE_SECONDS / 2,
         "options": {"expires": PREFILTER_LEASE_SECONDS},
     },
+    "assess-outdated": {
+        "task": "classify.tasks.assess_outdated",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "requeue-lost-releases": {
         "task": "starsieve.catalogues.tasks.requeue_lost_releases",
         "schedule": 60.0,
@@ -203,6 +208,8 @@ CELERY_BEAT_SCHEDULE = {
 # Called with a SubjectSet inside the transaction that adds subjects or links the set to a workflow
 # (docs/adr/0003-arrivals.md): the lower room announces, the higher rooms listed here act.
 STARSIEVE_ON_ARRIVAL = ["classify.services.queue_subjects"]
+# Called with a Workflow inside the transaction that gives it another current version.
+STARSIEVE_ON_VERSION = ["classify.assessment.version_published"]
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR_DIR / "media"))
 STORAGE_URL = env.str("STORAGE_URL", default="")

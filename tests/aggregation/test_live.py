@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from aggregation._votes import check_votes
 from aggregation.dawid_skene import dawid_skene
 from aggregation.decisions import expected_information_gain
 from aggregation.live import LiveModel, LiveQuestion, Started, add, start_from_posterior, start_pooled, start_tree
@@ -88,9 +87,7 @@ def test_a_tree_goes_on_from_its_paths() -> None:
 def start_of_posterior(rng: np.random.Generator) -> tuple[Started, np.ndarray, tuple[np.ndarray, ...]]:
     subject, volunteer, answer, _ = votes_of(rng)
     posterior = dawid_skene(subject, volunteer, answer, N_ANSWERS).posterior
-    return start_from_posterior(check_votes(subject, volunteer, answer, N_ANSWERS), posterior), posterior, (
-        subject, volunteer, answer,
-    )  # fmt: skip
+    return start_from_posterior(subject, volunteer, answer, posterior), posterior, (subject, volunteer, answer)
 
 
 def test_any_posterior_can_be_gone_on_from() -> None:

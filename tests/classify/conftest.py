@@ -31,7 +31,13 @@ class World:
         return User.objects.create_user(name, f"{name}@example.org", "Volunteer!23", **fields)
 
     def workflow(
-        self, tasks: dict[str, Any] | None = None, *, limit: int = 3, subjects: int = 3, **project: Any
+        self,
+        tasks: dict[str, Any] | None = None,
+        *,
+        limit: int = 3,
+        subjects: int = 3,
+        retirement: dict[str, Any] | None = None,
+        **project: Any,
     ) -> Any:
         """A workflow in a live public project of its own, with queued subjects."""
         from starsieve.accounts.models import User
@@ -43,7 +49,8 @@ class World:
         fields = {"title": "Lenses", "slug": f"p{self.n_projects}", "status": "live", "created_by": owner}
         project_ = Project.objects.create(**{**fields, **project})
         Membership.objects.create(project=project_, user=owner, role="owner")
-        workflow = create_workflow(project=project_, name="Main", definition=definition(tasks, limit=limit), user=owner)
+        wanted = definition(tasks, limit=limit, retirement=retirement)
+        workflow = create_workflow(project=project_, name="Main", definition=wanted, user=owner)
         self.subjects(workflow, subjects)
         return workflow
 
@@ -63,12 +70,18 @@ class World:
         link_subject_set(workflow=workflow, subject_set=subject_set)
         return made
 
-    def publish(self, workflow: Any, tasks: dict[str, Any] | None = None, *, limit: int = 3) -> Any:
+    def publish(
+        self,
+        workflow: Any,
+        tasks: dict[str, Any] | None = None,
+        *,
+        limit: int = 3,
+        retirement: dict[str, Any] | None = None,
+    ) -> Any:
         from starsieve.projects.services import publish_version
 
-        return publish_version(
-            workflow=workflow, definition=definition(tasks, limit=limit), user=workflow.project.created_by
-        )
+        wanted = definition(tasks, limit=limit, retirement=retirement)
+        return publish_version(workflow=workflow, definition=wanted, user=workflow.project.created_by)
 
     def volunteer(self, user: Any = None) -> Any:
         from classify.models import Volunteer
@@ -77,7 +90,16 @@ class World:
             return Volunteer.objects.get_or_create(user=user)[0]
         return Volunteer.objects.create(visitor=uuid4())
 
-    def classify(self, workflow: Any, subject: Any, volunteer: Any = None, answer: Any = 0, **fields: Any) -> Any:
+    def classify(
+        self,
+        workflow: Any,
+        subject: Any,
+        volunteer: Any = None,
+        answer: Any = 0,
+        *,
+        by_expert: bool = False,
+        **fields: Any,
+    ) -> Any:
         """record_classification by `volunteer` (a new visitor if None); `answer` is the value of T0, or annotations."""
         from classify.services import Submission, record_classification
 
@@ -95,6 +117,7 @@ class World:
             workflow=workflow,
             volunteer=volunteer if volunteer is not None else self.volunteer(),
             submission=Submission(**{**submission, **fields}),
+            by_expert=by_expert,
         )
 
     def progress(self, workflow: Any, subject: Any) -> Any:
@@ -109,9 +132,12 @@ def _is_annotations(answer: Any) -> bool:
     )
 
 
-def definition(tasks: dict[str, Any] | None = None, *, limit: int = 3) -> dict[str, Any]:
+def definition(
+    tasks: dict[str, Any] | None = None, *, limit: int = 3, retirement: dict[str, Any] | None = None
+) -> dict[str, Any]:
     tasks = tasks or {"T0": SINGLE}
-    return {"first": next(iter(tasks)), "tasks": tasks, "retirement": {"classification_count": limit}}
+    rule = retirement or {"classification_count": limit}
+    return {"first": next(iter(tasks)), "tasks": tasks, "retirement": rule}
 
 
 def body(subject_id: Any, version: str = "1.1", answer: Any = 0, **fields: Any) -> dict[str, Any]:

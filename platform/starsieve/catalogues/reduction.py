@@ -178,7 +178,7 @@ def _reduce(
     recount(
         progress,
         current,
-        [Counted(row.version, row.annotations, row.volunteer_id, row.created_at) for row in counting],
+        [Counted(row.id, row.version, row.annotations, row.volunteer_id, row.created_at, False) for row in counting],
     )
     frames = frame_sizes(frozen.subject)
     summaries = {}

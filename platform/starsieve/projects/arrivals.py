@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from starsieve.projects.models import SubjectSet
+from starsieve.projects.models import SubjectSet, Workflow
 
 
 def announce_arrivals(subject_set: SubjectSet) -> None:
@@ -13,3 +13,9 @@ def announce_arrivals(subject_set: SubjectSet) -> None:
     """
     for dotted_path in settings.STARSIEVE_ON_ARRIVAL:
         import_string(dotted_path)(subject_set)
+
+
+def announce_version(workflow: Workflow) -> None:
+    """Tell every listener of STARSIEVE_ON_VERSION that the workflow has another current version; as above."""
+    for dotted_path in settings.STARSIEVE_ON_VERSION:
+        import_string(dotted_path)(workflow)

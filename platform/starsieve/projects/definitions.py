@@ -1,6 +1,6 @@
 """A workflow's definition: reading it, validating it as a graph, and checking annotations against it.
 
-A definition is `{"first": key, "tasks": {key: {"type", "question", …}}, "retirement": {"classification_count": n}}`:
+A definition is `{"first": key, "tasks": {key: {"type", "question", …}}, "retirement": {"classification_count": n, …}}`:
 docs/guide/workflows.md describes every field.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starsieve.api import strict_json
-from starsieve.projects.task_types import TASK_TYPES, BoxesTask, Frame, Problems, Task, ValueProblem, shown
+from starsieve.projects.retirement import Retirement, read_retirement
+from starsieve.projects.task_types import TASK_TYPES, Frame, Problems, Task, ValueProblem, shown
 
 MOST_TASKS = 200
 MOST_PROBLEMS = 100
@@ -37,14 +38,6 @@ class AnnotationError(ValueError):
         self.place = place
         self.message = message
         super().__init__(f"{place}: {message}")
-
-
-@dataclass(frozen=True)
-class Retirement:
-    """When a subject has been seen enough: after this many classifications, or earlier when its boxes are settled."""
-
-    classification_count: int
-    settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,9 +120,7 @@ def parse_definition(data: Any) -> WorkflowDefinition:
     # A task with a fault of its own is named all the same: one mistake gives one message.
     if not isinstance(first, str) or not isinstance(data.get("tasks"), dict) or first not in data["tasks"]:
         problems.add("first", f"names no task: {shown(first)}")
-    retirement = _read_retirement(data.get("retirement"), problems)
-    if retirement.settled and not any(_can_settle(task) for task in tasks.values()):
-        problems.add("retirement.settled", 'needs a task of type boxes whose consensus has the method "skills"')
+    retirement = read_retirement(data.get("retirement"), tasks, problems)
     if not problems.found:
         _check_graph(str(first), tasks, problems)
     if problems.found:
@@ -165,24 +156,6 @@ def _read_tasks(data: Any, problems: Problems) -> dict[str, Task]:
             problems.add(f"tasks.{task_.key}.name", f"repeats the name of task {names[name]}")
         names.setdefault(name, task_.key)
     return tasks
-
-
-def _read_retirement(data: Any, problems: Problems) -> Retirement:
-    count = data.get("classification_count") if isinstance(data, dict) else None
-    if isinstance(data, dict):
-        problems.unknown_fields(data, ("classification_count", "settled"), "retirement")
-    settled = data.get("settled", False) if isinstance(data, dict) else False
-    if not isinstance(settled, bool):
-        problems.add("retirement.settled", "must be true or false")
-        settled = False
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10_000:
-        problems.add("retirement.classification_count", "must be a whole number between 1 and 10000")
-        count = 1
-    return Retirement(count, settled)
-
-
-def _can_settle(task: Task) -> bool:
-    return isinstance(task, BoxesTask) and task.consensus is not None and task.consensus.method == "skills"
 
 
 def _check_graph(first: str, tasks: dict[str, Task], problems: Problems) -> None:

@@ -155,8 +155,9 @@ class DefinitionForm(RefusableForm):
     retirement_count = forms.IntegerField(
         min_value=1,
         max_value=10_000,
+        required=False,
         label="Retire a subject after this many classifications",
-        help_text="Takes the place of classification_count in the definition.",
+        help_text="Takes the place of classification_count in the definition; empty leaves it as the definition says.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -167,10 +168,11 @@ class DefinitionForm(RefusableForm):
         cleaned = super().clean() or {}
         if "definition" not in cleaned or "retirement_count" not in cleaned:
             return cleaned
+        count = cleaned["retirement_count"]
         try:
             data = read_definition(cleaned["definition"])
-            if isinstance(data, dict) and isinstance(data.get("retirement"), dict):
-                data["retirement"]["classification_count"] = cleaned["retirement_count"]
+            if count is not None and isinstance(data, dict) and isinstance(data.get("retirement"), dict):
+                data["retirement"]["classification_count"] = count
             parse_definition(data)
             cleaned["definition"] = data
         except DefinitionError as error:

@@ -202,11 +202,11 @@ def edit_workflow(request: HttpRequest, slug: str, workflow_id: int) -> HttpResp
 
 def _initial(workflow: Workflow) -> dict[str, Any]:
     if workflow.current is None:
-        return {"definition": "", "retirement_count": 1}
+        return {"definition": "", "retirement_count": None}
     definition = workflow.current.definition
     return {
         "definition": json.dumps(definition, indent=2, ensure_ascii=False),
-        "retirement_count": definition["retirement"]["classification_count"],
+        "retirement_count": definition["retirement"].get("classification_count"),
     }
 
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from starsieve.accounts.models import User
-from starsieve.projects.arrivals import announce_arrivals
+from starsieve.projects.arrivals import announce_arrivals, announce_version
 from starsieve.projects.definitions import WorkflowDefinition, parse_definition
 from starsieve.projects.models import Membership, Origin, Project, SubjectSet, Workflow, WorkflowVersion
 from starsieve.projects.task_types import is_storable
@@ -125,7 +125,7 @@ def publish_version(*, workflow: Workflow, definition: Any, user: User) -> Workf
 
     The major number rises when tasks, their order or the retirement rule change; the minor one when only wording or
     the way to a consensus does; the definition that is current already changes nothing. Locks the Workflow row, so
-    that two publishers get two numbers; writes WorkflowVersion and Workflow.current.
+    that two publishers get two numbers; writes WorkflowVersion, Workflow.current, and what the version listeners write.
     Raises DefinitionError for a definition that is refused.
     """
     parsed = parse_definition(definition)
@@ -140,6 +140,7 @@ def publish_version(*, workflow: Workflow, definition: Any, user: User) -> Workf
         else:
             major, minor = _next_number(latest, parsed)
         version = _store_version(locked, major, minor, definition, user)
+        announce_version(locked)
     workflow.current = version
     return version
 

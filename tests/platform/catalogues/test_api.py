@@ -64,10 +64,10 @@ def test_results_come_in_pages_that_cover_everything_once(client: Client, workfl
 def test_a_page_of_results_costs_a_fixed_number_of_queries(
     client: Client, workflow: Any, django_assert_max_num_queries: Any
 ) -> None:
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         client.get(results(workflow))
     run_consensus(workflow=workflow)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(7):
         client.get(results(workflow))
 
 
@@ -75,11 +75,20 @@ def test_results_tell_what_the_models_say(client: Client, survey: Any, workflow:
     assert [row["consensus"] for row in client.get(results(workflow)).json()["results"]] == [None, None]
     run = run_consensus(workflow=workflow)
     stored = run.subjects.get().tasks
-    survey.answer(workflow, "one", 0)
     first, second = sorted(client.get(results(workflow)).json()["results"], key=itemgetter("name"))
     assert first["consensus"] == {"T0": {"method": "pooled", **stored["T0"]}}
-    assert (first["consensus"]["T0"]["n"], first["tasks"]["T0"]["n"]) == (2, 3)
     assert second["consensus"] is None
+
+
+def test_results_tell_the_probability_after_the_latest_vote(client: Client, survey: Any, workflow: Any) -> None:
+    before = run_consensus(workflow=workflow).subjects.get().tasks["T0"]
+    for name in ("one", "two"):
+        survey.answer(workflow, name, 0)
+    first, second = sorted(client.get(results(workflow)).json()["results"], key=itemgetter("name"))
+    now = first["consensus"]["T0"]
+    assert (now["n"], first["tasks"]["T0"]["n"]) == (3, 3)
+    assert now["p"][0] > before["p"][0]
+    assert second["consensus"]["T0"]["n"] == 1
 
 
 def test_the_last_finished_run_is_told(client: Client, workflow: Any) -> None:

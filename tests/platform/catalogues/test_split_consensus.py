@@ -107,15 +107,25 @@ def work(run: Any, *, at_most: int = 1000) -> int:
     return done
 
 
-def alone(workflow: Any) -> tuple[dict[str, Any], dict[int, Any]]:
-    """What a single process says: the run's tasks, and the numbers by subject."""
+def alone(workflow: Any) -> tuple[Any, ...]:
+    """What a single process says."""
     from starsieve.catalogues.consensus.runs import run_consensus
 
     return what(run_consensus(workflow=workflow))
 
 
-def what(run: Any) -> tuple[dict[str, Any], dict[int, Any]]:
-    return run.tasks, dict(run.subjects.values_list("subject_id", "tasks"))
+def what(run: Any) -> tuple[Any, ...]:
+    """What a run says of its tasks and subjects, and what it leaves behind for votes to come."""
+    from classify.models import LiveFit
+
+    fit = LiveFit.objects.filter(workflow=run.workflow, is_in_force=True).get()
+    return (
+        run.tasks,
+        dict(run.subjects.values_list("subject_id", "tasks")),
+        fit.parameters,
+        dict(fit.skills.values_list("volunteer_id", "tasks")),
+        dict(fit.evidence.values_list("subject_id", "tasks")),
+    )
 
 
 def assert_alike(found: Any, expected: Any, place: str = "") -> None:
@@ -277,6 +287,34 @@ def test_a_worker_that_dies_while_it_stores_leaves_that_to_another(voted: Any) -
     work(run)
     assert run.state == "done"
     assert_alike(what(run), expected)
+
+
+def test_a_worker_that_dies_when_it_has_stored_leaves_the_rest_to_another(voted: Any, monkeypatch: Any) -> None:
+    from classify.models import LiveFit
+    from starsieve.catalogues.consensus import closing, shards
+    from starsieve.catalogues.models import ConsensusShard
+
+    class Killed(BaseException):
+        """Nothing that could be caught and noted."""
+
+    def die(**_: Any) -> None:
+        raise Killed
+
+    workflow = voted(QUESTION)
+    expected = alone(workflow)
+    LiveFit.objects.all().delete()
+    run = begin(workflow)
+    with monkeypatch.context() as dying:
+        dying.setattr(closing, "weigh_from_now_on", die)
+        with pytest.raises(Killed):
+            work(run)
+    run.refresh_from_db()
+    assert run.state == "done"
+    lose(ConsensusShard.objects.get(state="running"))
+    assert shards.requeue_lost_shards()["lost"] == 1
+    work(run)
+    assert_alike(what(run), expected)
+    assert not ConsensusShard.objects.exists()
 
 
 def test_messages_that_were_lost_are_sent_again(voted: Any, monkeypatch: Any) -> None:

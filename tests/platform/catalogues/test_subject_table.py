@@ -98,7 +98,7 @@ def test_a_page_costs_the_same_at_any_depth(
     workflow: Any, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for after in (None, (2.0, 1)):
-        with django_assert_max_num_queries(5):
+        with django_assert_max_num_queries(6):
             subject_page(workflow, Wanted("count", "", after))
 
 

@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
 from aggregation.grades import LENS_ESCAPE, LENS_LEVELS
+from aggregation.live import Started, start_from_posterior
 from aggregation.ordinal import OrdinalGrades, ordinal_grades
 from aggregation.weighted import weighted_votes
 from starsieve.catalogues.consensus.boxes import BoxOutcome, fit_boxes
 from starsieve.catalogues.consensus.gold import KnownAnswers
-from starsieve.catalogues.consensus.outcome import Outcome, plain
+from starsieve.catalogues.consensus.live import LiveTasks
+from starsieve.catalogues.consensus.outcome import FloatArray, Outcome, plain
 from starsieve.catalogues.consensus.pooled import POOLED, fit_group, known_codes, pooled_groups
 from starsieve.catalogues.consensus.votes import IntArray, TaskVotes, VoteTable
 from starsieve.projects.definitions import WorkflowDefinition
@@ -68,6 +70,16 @@ def alone_outcomes(
     return found
 
 
+def _live_alone(task: Task, votes: TaskVotes, n_votes: IntArray, started: Started) -> LiveTasks:
+    return LiveTasks((task.key,), (started,), votes.subject_ids, n_votes[:, np.newaxis], (votes.volunteer_ids,))
+
+
+def _live_from(task: Task, votes: TaskVotes, n_votes: IntArray, posterior: FloatArray) -> LiveTasks:
+    """Going on from the posterior of a model that is not made for it."""
+    started = start_from_posterior(votes.subject, votes.volunteer, votes.answer, posterior)
+    return _live_alone(task, votes, n_votes, started)
+
+
 def _confusion(model: Callable[..., DawidSkene]) -> Callable[[Task, TaskVotes, IntArray | None], Outcome]:
     def fit_model(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
         assert isinstance(task, SingleTask)
@@ -78,7 +90,8 @@ def _confusion(model: Callable[..., DawidSkene]) -> Callable[[Task, TaskVotes, I
         # Without their gold answers these models do not say what they believe of gold subjects: fit again.
         held_out = fit.posterior if gold is None else model(*columns, **settings).posterior
         facts = _facts(task, votes, fit) | {"prior": plain(fit.prior)}
-        return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, held_out, facts)
+        live = _live_from(task, votes, fit.n_votes, held_out)
+        return Outcome(votes.subject_ids, fit.n_votes, fit.posterior, held_out, facts, live=live)
 
     return fit_model
 
@@ -112,6 +125,7 @@ def _ordinal(task: Task, votes: TaskVotes, gold: IntArray | None) -> Outcome:
         facts,
         columns=_grade_columns(fit),
         held_out_columns=_grade_columns(held_out),
+        live=_live_from(task, votes, fit.n_votes, held_out.posterior[:, _GRADE_COLUMNS]),
     )
 
 

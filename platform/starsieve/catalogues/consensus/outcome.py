@@ -1,6 +1,6 @@
 """Consensus on one task, however it came about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation.calibration import CalibrationMap
+from starsieve.catalogues.consensus.live import LiveTasks
 from starsieve.catalogues.consensus.votes import IntArray
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,7 +24,8 @@ class Outcome:
 
     `held_out` is the posterior of gold subjects without their own gold answer. `reach` is the probability that the
     question applies, where the tree knows. `columns` and `held_out_columns` hold further numbers by name. `facts` is
-    what a page or a provenance says about the fit.
+    what a page or a provenance says about the fit. `live` goes on vote by vote, for this task or, at the first question
+    of a tree, for all of its questions.
     """
 
     subject_ids: IntArray
@@ -34,6 +36,7 @@ class Outcome:
     reach: FloatArray | None = None
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     held_out_columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    live: LiveTasks | None = None
 
     @property
     def answer(self) -> IntArray:
@@ -58,6 +61,11 @@ class Outcome:
         return {
             name: np.round(column, DECIMALS) if column.dtype.kind == "f" else column for name, column in columns.items()
         }
+
+
+def live_of(outcomes: Iterable[object]) -> list[LiveTasks]:
+    """What of the outcomes goes on vote by vote."""
+    return [outcome.live for outcome in outcomes if isinstance(outcome, Outcome) and outcome.live is not None]
 
 
 def calibration_facts(fitted: CalibrationMap | None) -> dict[str, Any]:

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from classify.results import Believed, believed_of
 from classify.versions import counts_towards, definition_of
 from ml_worker.models import UNFINISHED, JobState
 from starsieve.catalogues.consensus.judging import FEWEST_GOLD
+from starsieve.catalogues.consensus.outcome import DECIMALS
 from starsieve.catalogues.consensus.pictures import Picture, task_pictures
 from starsieve.catalogues.consensus.runs import modelled_tasks
-from starsieve.catalogues.consensus.subjects import answer_labels
+from starsieve.catalogues.consensus.subjects import answer_labels, answer_name
 from starsieve.catalogues.consensus.words import METHOD_WORDS, MethodWords, meaning_of, notes_of, percent
 from starsieve.catalogues.models import ConsensusRun, SubjectConsensus
 from starsieve.catalogues.statistics import Progress
+from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import Workflow, WorkflowVersion
 from starsieve.projects.task_types import Task
 
@@ -115,14 +118,16 @@ def _gold(judgement: dict[str, Any]) -> str:
 # --- Subjects -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class SubjectsConsensus:
-    """What the workflow's last finished run says: subject id → task key → values. Empty without such a run."""
+    """What the models say: subject id → task key → values, of the workflow's last finished run and by the votes since.
+    Empty without such a run.
+    """
 
     run: ConsensusRun | None
     of: dict[int, dict[str, dict[str, Any]]]
 
 
 def consensus_on_subjects(workflow: Workflow, subject_ids: Sequence[int]) -> SubjectsConsensus:
-    """Two queries, whatever the number of subjects. Answers to questions that are not asked any more are left out.
+    """A few queries, whatever the number of subjects. Answers to questions that are not asked any more are left out.
 
     The rows are read first: a run that ends in between takes its predecessor's rows away, but not its predecessor.
     """
@@ -133,13 +138,30 @@ def consensus_on_subjects(workflow: Workflow, subject_ids: Sequence[int]) -> Sub
         run__workflow=workflow, run__state=JobState.DONE, subject_id__in=subject_ids
     ).values_list("subject_id", "run_id", "tasks")
     found = list(rows)
-    if not found:
-        return SubjectsConsensus(None, {})
     runs = ConsensusRun.objects.select_related("workflow_version").defer("workflow_version__definition")
-    run = runs.get(pk=max(run_id for _, run_id, _ in found))
-    if not counts_towards(run.workflow_version, workflow.current):
+    newest = max((run_id for _, run_id, _ in found), default=None)
+    run = runs.get(pk=newest) if newest is not None else runs.latest_done(workflow)
+    if run is None or not counts_towards(run.workflow_version, workflow.current):
         return SubjectsConsensus(None, {})
-    return SubjectsConsensus(run, {subject_id: tasks for subject_id, run_id, tasks in found if run_id == run.pk})
+    of = {subject_id: tasks for subject_id, run_id, tasks in found if run_id == run.pk}
+    for subject_id, believed in believed_of(workflow, subject_ids).items():
+        _add_later_votes(of.setdefault(subject_id, {}), believed, run, definition_of(workflow.current))
+    return SubjectsConsensus(run if of else None, of)
+
+
+def _add_later_votes(
+    said: dict[str, dict[str, Any]], believed: dict[str, Believed], run: ConsensusRun, definition: WorkflowDefinition
+) -> None:
+    """Put the posterior after the latest vote in place of what the run said before it."""
+    for key, now in believed.items():
+        stored = said.get(key)
+        if key not in run.tasks or (stored is not None and stored["n"] == now.n):
+            continue
+        p = [round(each, DECIMALS) for each in now.p]
+        values: dict[str, Any] = {"n": now.n, "p": p, "answer": answer_name(definition.tasks[key], p.index(max(p)))}
+        if run.tasks[key]["fit"].get("tree"):
+            values["reach"] = round(now.reach, DECIMALS)
+        said[key] = {**(stored or {}), **values}
 
 
 def with_methods(run: ConsensusRun, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,13 +1,15 @@
 """The pooled model of a workflow's questions, a decision tree or one question alone; of all subjects, or of a shard."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from aggregation import PooledFit, PooledPosteriors, PooledShard, ShardedPooled
 from aggregation.codes import coded
+from aggregation.live import start_sharded
+from starsieve.catalogues.consensus.live import LiveTasks
 from starsieve.catalogues.consensus.outcome import Outcome, calibration_facts, plain
 from starsieve.catalogues.consensus.tree import tree_of
 from starsieve.catalogues.consensus.votes import IntArray, VoteTable
@@ -78,8 +80,16 @@ def fit_group(group: PooledGroup, table: VoteTable, gold: Gold) -> dict[str, Out
         return {}
     ended = group.model.run([gathered.shard])
     said = ended.posteriors[0]
-    facts = facts_of(group, ended.fit, sizes_of(said))
-    return outcomes_on(group, said, gathered.subject_ids, facts)
+    outcomes = outcomes_on(group, said, gathered.subject_ids, facts_of(group, ended.fit, sizes_of(said)))
+    first = next(iter(outcomes))
+    live = live_tasks(group, ended.fit, said, gathered.subject_ids)
+    return outcomes | {first: replace(outcomes[first], live=live)}
+
+
+def live_tasks(group: PooledGroup, fit: PooledFit, said: PooledPosteriors, subject_ids: IntArray) -> LiveTasks:
+    """The fit as it goes on vote by vote, with the evidence on a shard's subjects."""
+    started = tuple(start_sharded(fit, said, group.next_task))
+    return LiveTasks(group.tasks, started, subject_ids, said.n_votes, tuple(fit.volunteers))
 
 
 def gather(group: PooledGroup, table: VoteTable, gold: Gold) -> Gathered:

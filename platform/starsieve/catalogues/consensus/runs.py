@@ -13,7 +13,9 @@ from starsieve.catalogues.consensus.boxes import BoxOutcome, settled_subject_ids
 from starsieve.catalogues.consensus.gold import known_answers
 from starsieve.catalogues.consensus.heartbeat import Heartbeat
 from starsieve.catalogues.consensus.judging import fits_and_judgements
+from starsieve.catalogues.consensus.live import weigh_from_now_on
 from starsieve.catalogues.consensus.methods import is_modelled, outcomes_of
+from starsieve.catalogues.consensus.outcome import live_of
 from starsieve.catalogues.consensus.reading import OnProgress, counting_versions, read_votes
 from starsieve.catalogues.consensus.split import begin_split, shards_needed
 from starsieve.catalogues.consensus.storing import Piece, end_run, store
@@ -163,6 +165,7 @@ def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     said = SubjectTable({key: outcome.without_gold() for key, outcome in outcomes.items()}, definition)
     facts = {"n_classifications": n_classifications, "tasks": tasks}
     store(run=run, pieces=[Piece(said.subject_ids, said)], facts=lambda: facts)
+    weigh_from_now_on(version=run.workflow_version, watermark=run.watermark, found=live_of(outcomes.values()))
     if definition.retirement.settled:
         boxes = [outcome for outcome in outcomes.values() if isinstance(outcome, BoxOutcome)]
         retire_settled(workflow=run.workflow, subject_ids=settled_subject_ids(boxes))

@@ -58,6 +58,11 @@ class Said:
     started: Ints
 
 
+def limit_of(definition: WorkflowDefinition) -> int:
+    """Classifications after which a subject retires; more than anybody gives where nothing does."""
+    return definition.retirement.classification_count or 10**6
+
+
 def make_truth(definition: WorkflowDefinition, n: int, rng: np.random.Generator) -> Truth:
     by_task = {key: CROWDS[task.type].truths(task, n, rng) for key, task in definition.tasks.items()}
     path = walk(definition, n, lambda task, rows: Coded(by_task[task.key].codes[rows], by_task[task.key].values))
@@ -67,8 +72,7 @@ def make_truth(definition: WorkflowDefinition, n: int, rng: np.random.Generator)
 def make_said(
     definition: WorkflowDefinition, block: Block, truth: Truth, skills: Skills, time: Timing, rng: np.random.Generator
 ) -> Said:
-    limit = definition.retirement.classification_count
-    counts = classification_counts(block, limit, len(skills.effort), rng)
+    counts = classification_counts(block, limit_of(definition), len(skills.effort), rng)
     subject, volunteer = who_sees_what(counts, skills.effort, rng)
     theirs, difficulty = skills.of(volunteer), truth.difficulty[subject]
 

@@ -12,9 +12,22 @@ import numpy as np
 from django.db import transaction
 
 from classify.feedback import RULES
+from classify.live import fit_in_force
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.rebuild import rebuild_results
+from classify.urgency import urgency_of
 from classify.versions import definition_of
-from starsieve.ops.simulation.block import Said, Timing, Truth, make_said, make_truth, tallies_of, times, timing
+from starsieve.ops.simulation.block import (
+    Said,
+    Timing,
+    Truth,
+    limit_of,
+    make_said,
+    make_truth,
+    tallies_of,
+    times,
+    timing,
+)
 from starsieve.ops.simulation.crowd import Skills, make_skills
 from starsieve.ops.simulation.plan import (
     FIRST_ID,
@@ -101,8 +114,10 @@ def simulate(
 
     Writes a SubjectSet linked to the workflow and the Volunteers, then block by block, each in a transaction of its
     own, Subjects, Classifications along the current version's tree, SubjectProgress with tallies, count and retirement
-    as running work would have left them, and GoldStandards of some subjects. Locks nothing. `skills_file` gets the
-    volunteers' true skills as CSV. `on_progress` is told (done, in all), counting subjects and classifications.
+    as running work would have left them, and GoldStandards of some subjects. Where more than the count decides on
+    retirement, or a live fit is in force, counts everything anew at the end. Locks nothing until then. `skills_file`
+    gets the volunteers' true skills as CSV.
+    `on_progress` is told (done, in all), counting subjects and classifications.
     Raises SimulationRefused before anything is written.
     """
     check_plan(plan)
@@ -120,8 +135,16 @@ def simulate(
             on_progress(done, plan.subjects + plan.classifications)
     with transaction.atomic():
         announce_arrivals(run.subject_set)
+    if must_be_counted_anew(workflow):
+        rebuild_results(workflow=workflow)
     analyse(Subject, Classification, SubjectProgress, Volunteer, GoldStandard)
     return Made(plan.subjects, plan.volunteers, plan.classifications, gold)
+
+
+def must_be_counted_anew(workflow: Workflow) -> bool:
+    """Whether running work would have left more behind than counts and retirement by count."""
+    assert workflow.current is not None
+    return not definition_of(workflow.current).retirement.is_by_count_alone or fit_in_force(workflow.pk) is not None
 
 
 def _start(workflow: Workflow, plan: Plan, until: datetime) -> _Run:
@@ -206,7 +229,6 @@ def _store_subjects(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.ra
 
 
 def _store_classifications(run: _Run, block: Block, said: Said, ids: Ints) -> None:
-    limit = definition_of(run.version).retirement.classification_count
     first, n = block.first_classification, block.n_classifications
     columns: dict[str, Any] = {
         "client_id": ids_of("classification", run.workflow.pk, run.plan.seed, first, n),
@@ -219,7 +241,7 @@ def _store_classifications(run: _Run, block: Block, said: Said, ids: Ints) -> No
         "finished_at": times(said.finished),
         "created_at": times(said.created),
         "metadata": Always(METADATA),
-        "after_retirement": said.rank >= limit,
+        "after_retirement": said.rank >= limit_of(definition_of(run.version)),
     }
     insert_columns(Classification, columns, n)
 
@@ -227,7 +249,7 @@ def _store_classifications(run: _Run, block: Block, said: Said, ids: Ints) -> No
 def _store_progress(
     run: _Run, block: Block, said: Said, tallies: list[str], ids: Ints, rng: np.random.Generator
 ) -> None:
-    limit = definition_of(run.version).retirement.classification_count
+    limit = limit_of(definition_of(run.version))
     counts = np.bincount(said.subject, minlength=block.n_subjects)
     retired: list[str | None] = [None] * block.n_subjects
     last = said.rank == limit - 1
@@ -240,6 +262,7 @@ def _store_progress(
         "pivot": rng.random(block.n_subjects),
         "classification_count": counts,
         "tallies": tallies,
+        "urgency": [urgency_of(count, limit, None) for count in counts.tolist()],
         "tallied_version_id": [run.version.pk if count else None for count in counts.tolist()],
         "retired_at": retired,
         "retirement_reason": [by_count if moment else "" for moment in retired],
