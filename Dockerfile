@@ -26,7 +26,7 @@ ENV MPLCONFIGDIR=/tmp/matplotlib \
 RUN groupadd --gid 10001 starsieve \
     && useradd --uid 10001 --gid starsieve --home-dir /var/lib/starsieve --no-create-home starsieve \
     && install -d -o starsieve -g starsieve /var/lib/starsieve /var/lib/starsieve/media /var/lib/starsieve/releases \
-       /var/lib/starsieve/models /srv/static /run/starsieve
+       /var/lib/starsieve/snapshots /var/lib/starsieve/models /srv/static /run/starsieve
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(ls /tmp/wheels/starsieve-*.whl)[s3,sentry]"

@@ -265,6 +265,7 @@ PREFILTER: dict[str, Endpoint] = {
     "api_shard_retry": api(lambda w, p: {"pk": p.batch.pk, "index": 0}, POST=Call(EDITORS, done=frozenset({200, 409}))),
 }
 
+SNAPSHOT = frozenset({"catalogues_snapshot", "catalogues_snapshotpart"})
 RELEASE = {"formats": ["csv"]}
 CATALOGUES: dict[str, Endpoint] = {
     "results": page(workflow, GET=Call(VIEWERS)),
@@ -282,6 +283,10 @@ CATALOGUES: dict[str, Endpoint] = {
     "release_file": file(lambda w, p: release(w, p) | {"name": "subjects.csv"}, GET=Call(VIEWERS)),
     "api_results": api(of_workflow("pk"), GET=Call(VIEWERS)),
     "api_consensus": api(of_workflow("pk"), GET=Call(VIEWERS)),
+    # It brings the workflow's snapshot up to date first.
+    "api_export": api(
+        lambda w, p: {"pk": p.workflow.pk, "name": "classifications.csv"}, GET=Call(EDITORS, writes=SNAPSHOT)
+    ),
     "api_releases": api(
         of_workflow("pk"),
         GET=Call(VIEWERS),

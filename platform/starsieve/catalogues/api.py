@@ -3,7 +3,9 @@
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404
+from django.http import FileResponse, Http404, StreamingHttpResponse
+from django.utils.cache import patch_cache_control
+from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import generics
@@ -16,11 +18,11 @@ from rest_framework.views import APIView
 from classify.models import SubjectProgress
 from starsieve.accounts.models import User
 from starsieve.api.pagination import IdCursorPagination
-from starsieve.api.problems import Unprocessable
+from starsieve.api.problems import Conflict, Unprocessable
 from starsieve.catalogues import services
 from starsieve.catalogues.access import current_version, file_of, release_for, workflow_for
 from starsieve.catalogues.consensus.pages import consensus_on_subjects, with_methods
-from starsieve.catalogues.files import CONTENT_TYPES
+from starsieve.catalogues.files import CONTENT_TYPES, EXPORTS, content_type_of
 from starsieve.catalogues.freezing import in_catalogue, models_in_use, score_annotations
 from starsieve.catalogues.models import ConsensusRun, Release
 from starsieve.catalogues.release_settings import ReleaseSettings, SettingsProblem
@@ -164,6 +166,38 @@ BINARY_FILES = {
     for content_type in CONTENT_TYPES.values()
     if content_type != "application/json"
 }
+
+
+class WorkflowExport(APIView):
+    content_negotiation_class = AsItIs
+
+    @extend_schema(
+        operation_id="export_classifications",
+        summary="All classifications of a workflow as one file",
+        description="`classifications.csv` or `classifications.parquet`: one row per person and subject, answers as "
+        "JSON, volunteers as pseudonyms that hold within this file; for those who may make releases. It is written "
+        "while it is sent, so an answer that breaks off is not a whole file: ask again.",
+        responses={
+            (200, content_type_of(name).partition(";")[0]): OpenApiResponse(OpenApiTypes.BINARY, description="The file")
+            for name in EXPORTS
+        },
+    )
+    def get(self, request: Request, pk: int, name: str) -> StreamingHttpResponse:
+        from starsieve.catalogues.snapshots.export import export_classifications  # pyarrow only where it is used
+        from starsieve.catalogues.snapshots.reading import SnapshotChanged
+
+        workflow, _ = workflow_for(request.user, pk, Action.MAKE_RELEASE)
+        if name not in EXPORTS:
+            raise Http404
+        try:
+            watermark, pieces = export_classifications(workflow=workflow, ending=name.rpartition(".")[2])
+        except SnapshotChanged as changed:
+            raise Conflict(str(changed)) from changed
+        filename = f"{workflow.project.slug}-{workflow.pk}-{watermark}-{name}"
+        response = StreamingHttpResponse(pieces, content_type=content_type_of(name))
+        response["Content-Disposition"] = content_disposition_header(True, filename)
+        patch_cache_control(response, private=True, max_age=0)
+        return response
 
 
 class ReleaseFile(APIView):

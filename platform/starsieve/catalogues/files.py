@@ -16,6 +16,8 @@ CONTENT_TYPES = {
     ".json": "application/json",
     "": "text/plain; charset=utf-8",
 }
+#: Files of all classifications, written anew each time they are asked for.
+EXPORTS = ("classifications.csv", "classifications.parquet")
 DESCRIPTIONS = {
     "subjects": "One row per subject",
     "clumps": "One row per consensus box",

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from starsieve.projects.task_types.boxes import SIDES
 
 IntArray = npt.NDArray[np.int64]
 
+TEXTS_AT_ONCE = 200
+
+_sides_of = itemgetter(*SIDES)
 #: Looked, and drew nothing.
 _NOTHING: dict[str, Any] = {**dict.fromkeys(SIDES, float("nan")), "tool": 0}
 
@@ -70,7 +74,7 @@ class VoteTable:
     def _add_marks(self, key: str, subject_id: int, volunteer_id: int, drawn: list[dict[str, Any]]) -> None:
         for box in drawn or [_NOTHING]:
             self._add_row(key, subject_id, volunteer_id, box["tool"])
-            self._boxes[key].extend(box[side] for side in SIDES)
+            self._boxes[key].extend(_sides_of(box))
 
     def _add_row(self, key: str, subject_id: int, volunteer_id: int, code: int) -> None:
         subjects, volunteers, codes = self._columns[key]
@@ -80,14 +84,15 @@ class VoteTable:
 
     def add_columns(self, subjects: IntArray, volunteers: IntArray, texts: Sequence[str], said: IntArray) -> None:
         """Note many classifications that count: row i is of `subjects[i]` by `volunteers[i]`, with the annotations that
-        `texts[said[i]]` holds as JSON. The same as `add` row by row; each text is decoded once.
+        `texts[said[i]]` holds as JSON. The same as `add` row by row; each text that was said is decoded once.
         """
+        used, said = coded(said)
         once = VoteTable(self.definition, self._columns)
-        for number, text in enumerate(texts):
-            once.add(number, 0, json.loads(text))
+        for number, annotations in enumerate(_decoded([texts[place] for place in used.tolist()])):
+            once.add(number, 0, annotations)
         for key, (numbers, _, codes) in once._columns.items():
             # Votes of text t are entries first[t] to first[t + 1] of what was decoded.
-            first = np.searchsorted(np.frombuffer(numbers, dtype=np.int64), np.arange(len(texts) + 1))
+            first = np.searchsorted(np.frombuffer(numbers, dtype=np.int64), np.arange(len(used) + 1))
             rows, entries = _spread(first[said], first[said + 1])
             kept = (subjects[rows], volunteers[rows], np.frombuffer(codes, dtype=np.int64)[entries])
             for column, values in zip(self._columns[key], kept, strict=True):
@@ -129,6 +134,12 @@ class VoteTable:
 def answer_code(task: Task, value: Any) -> int:
     """An answer's place among the task's columns: the index of a single answer, the place of a grade in GRADES."""
     return GRADES.index(value) if isinstance(task, GradeTask) else int(value)
+
+
+def _decoded(texts: list[str]) -> Iterator[Any]:
+    """The values of JSON texts, many at once but not so many that the collector of garbage goes over them again."""
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        yield from json.loads(f"[{','.join(texts[start : start + TEXTS_AT_ONCE])}]")
 
 
 def _spread(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:

@@ -26,6 +26,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "finished_at": MOMENT,
     "created_at": MOMENT,
     "after_retirement": pa.bool_(),
+    "by_expert": pa.bool_(),
 }
 SCHEMA = pa.schema([pa.field(name, type_, nullable=False) for name, type_ in COLUMNS.items()])
 #: Raise it when the same columns are to be written in another way.

@@ -44,17 +44,21 @@ def read_snapshot(
 
 
 def _up_to_date(workflow: Workflow, up_to: int) -> Snapshot:
-    for _ in range(TRIES):
+    discarded = 0
+    while True:
         snapshot = Snapshot.objects.filter(pk=workflow.pk, layout=LAYOUT).first()
         if snapshot is None or snapshot.watermark < up_to:
             snapshot = refresh_snapshot(workflow=workflow)
         is_whole = is_complete(snapshot)
         if is_whole:
             return snapshot
-        if is_whole is False:
-            logger.warning("snapshot_disagrees", workflow=workflow.pk)
-            discard_snapshots([workflow.pk])
-    raise SnapshotChanged(f"Classifications of {workflow} are being deleted; read them when that is done.")
+        if is_whole is None:  # another process has moved it on
+            continue
+        if discarded == TRIES:
+            raise SnapshotChanged(f"Classifications of {workflow} are being deleted; read them when that is done.")
+        logger.warning("snapshot_disagrees", workflow=workflow.pk)
+        discard_snapshots([workflow.pk])
+        discarded += 1
 
 
 def _rows(workflow: Workflow, snapshot: Snapshot, end: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
