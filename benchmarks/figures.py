@@ -1,13 +1,14 @@
 """What a bench reports, and how it measures: CPU time, peak memory, a process of its own."""
 
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,26 @@ def peak_megabytes() -> float:
 
 @contextmanager
 def own_process() -> Iterator[Callable[..., Any]]:
-    """`with own_process() as run: run(function, *arguments)` calls it in a fresh interpreter."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+    """`with own_process() as run: run(function, *arguments)` calls it in a fresh interpreter.
+
+    Whatever ends this process early (Ctrl-C, SIGTERM) ends that one too, in a way that lets it stop what it started.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_in_order) as pool:
+        try:
+            yield lambda function, *arguments: pool.submit(function, *arguments).result()
+        except BaseException:
+            for child in active_children():
+                child.terminate()
+            raise
+
+
+def end_in_order() -> None:
+    """Take the first SIGTERM or SIGINT as KeyboardInterrupt, and no other one: nothing disturbs the tidying up."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt

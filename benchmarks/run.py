@@ -34,10 +34,15 @@ def run_bench(name: str, folder: Path, *, tiny: bool = False) -> bool:
 
 def run_each(names: tuple[str, ...], arguments: list[str]) -> bool:
     """One process per bench, so that none sees another's settings, memory or warm caches."""
-    statuses = [
-        subprocess.run([sys.executable, __file__, name, *arguments], cwd=REPOSITORY, check=False).returncode
-        for name in names
-    ]
+    statuses = []
+    for name in names:
+        bench = subprocess.Popen([sys.executable, __file__, name, *arguments], cwd=REPOSITORY)
+        try:
+            statuses.append(bench.wait())
+        except KeyboardInterrupt:
+            bench.terminate()  # and time to stop what it started
+            bench.wait()
+            raise
     return not any(statuses)
 
 
@@ -58,4 +63,7 @@ if __name__ == "__main__":
     sys.path[:1] = [str(REPOSITORY), str(REPOSITORY / "platform")]
     # Before numpy is there: threads of the numeric libraries would spin, and their spinning counts as CPU time.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    from benchmarks.figures import end_in_order
+
+    end_in_order()
     sys.exit(main(sys.argv[1:]))

@@ -5,18 +5,19 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from benchmarks.figures import CpuClock
 
-FRAME = {"path": "stamps/ab/abcdef.png", "width": 320, "height": 320, "band": "colour", "stretch": ""}
-AT_ONCE = 5000
 
-
-def start_django(folder: Path, database_url: str = "") -> None:
-    """Settings as in production without HTTPS, everything that is written inside `folder`. Once per process."""
+def start_django(folder: Path, database_url: str = "", redis_url: str = "") -> None:
+    """Settings as in production without HTTPS, everything that is written inside `folder`. Once per process;
+    processes that it starts find the same settings in their environment.
+    """
     os.environ.update(
         DJANGO_SETTINGS_MODULE="starsieve.settings",
         STARSIEVE_VAR=str(folder),
@@ -25,8 +26,9 @@ def start_django(folder: Path, database_url: str = "") -> None:
         DEBUG="0",
         HTTPS="0",
         LOG_LEVEL="WARNING",
-        REDIS_URL="",
-        CELERY_BROKER_URL="memory://",
+        REDIS_URL=redis_url,
+        CELERY_BROKER_URL=redis_url or "memory://",
+        API_RATE="1000000/s",
     )
     (folder / "static").mkdir(parents=True, exist_ok=True)
     import django
@@ -34,23 +36,29 @@ def start_django(folder: Path, database_url: str = "") -> None:
     django.setup()
 
 
-def make_workflow(slug: str, n_subjects: int) -> Any:
-    """A live public project with the Galaxy Zoo tree and its queue of subjects."""
+def make_workflow(slug: str, n_subjects: int, *, template: str = "gz-decals", limit: int | None = None) -> Any:
+    """A live public project with a template's workflow (the Galaxy Zoo tree), its queue filled by `simulate`.
+
+    `limit` is how many classifications retire a subject, if not the template's own number.
+    """
     from starsieve.accounts.models import User
-    from starsieve.projects.models import Project, Subject
-    from starsieve.projects.services import create_project, create_subject_set, link_subject_set
+    from starsieve.ops.simulation.plan import Plan
+    from starsieve.ops.simulation.services import simulate
+    from starsieve.projects.models import Project
+    from starsieve.projects.services import create_project, publish_version
 
     owner, _ = User.objects.get_or_create(username="owner")
     project = create_project(
-        title=slug, slug=slug, summary="For measuring", template="gz-decals", owner=owner, status=Project.Status.LIVE
+        title=slug, slug=slug, summary="For measuring", template=template, owner=owner, status=Project.Status.LIVE
     )
-    subject_set, _ = create_subject_set(project=project, name="Simulated")
-    rows = (
-        Subject(project=project, subject_set=subject_set, name=f"S{i:07d}", frames=[FRAME]) for i in range(n_subjects)
-    )
-    Subject.objects.bulk_create(rows, batch_size=AT_ONCE)
     workflow = project.workflows.get()
-    link_subject_set(workflow=workflow, subject_set=subject_set)
+    if limit is not None:
+        assert workflow.current is not None
+        definition = workflow.current.definition | {"retirement": {"classification_count": limit}}
+        publish_version(workflow=workflow, definition=definition, user=owner)
+        workflow.refresh_from_db()
+    if n_subjects:
+        simulate(workflow=workflow, plan=Plan(n_subjects, 1, 0, gold=0.0), until=datetime.now(UTC))
     return workflow
 
 
@@ -72,19 +80,35 @@ def process_seconds(process: int) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+def family_seconds(process: int) -> float:
+    """The same of a process, of the children it has and of those that it has waited for."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    seconds = process_seconds(process) + ended
+    for child in children:
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            seconds += family_seconds(int(child))
+    return seconds
+
+
+def sign_in(username: str) -> str:
+    """A new volunteer's session key."""
+    from django.test import Client
+
+    from starsieve.accounts.models import User
+
+    client = Client()
+    client.force_login(User.objects.create_user(username))
+    return str(client.cookies["sessionid"].value)
+
+
 class Browser:
     """A signed-in volunteer's browser: cookies, CSRF token, JSON."""
 
     def __init__(self, application: Any, username: str) -> None:
-        from django.test import Client
-
-        from starsieve.accounts.models import User
-
-        user = User.objects.create_user(username)
-        client = Client()
-        client.force_login(user)
         self.application = application
-        self.cookies = {"sessionid": client.cookies["sessionid"].value}
+        self.cookies = {"sessionid": sign_in(username)}
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, clock: CpuClock | None = None) -> Any:
         """The answer, parsed if it is JSON. Raises RuntimeError for anything but 200 and 201."""

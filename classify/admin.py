@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.models import Assessment, Classification, GoldStandard, LiveFit, SubjectProgress, Volunteer
 from starsieve.projects.admin import ReadOnlyAdmin
 
 
@@ -38,3 +38,16 @@ class VolunteerAdmin(ReadOnlyAdmin):
     list_display = ["id", "user", "merged_into", "created_at"]
     list_select_related = ["user", "merged_into"]
     search_fields = ["=user__username"]
+
+
+@admin.register(LiveFit)
+class LiveFitAdmin(ReadOnlyAdmin):
+    list_display = ["id", "workflow", "workflow_version", "watermark", "is_in_force", "created_at"]
+    list_filter = ["workflow", "is_in_force"]
+    list_select_related = ["workflow", "workflow_version"]
+
+
+@admin.register(Assessment)
+class AssessmentAdmin(ReadOnlyAdmin):
+    list_display = ["id", "workflow", "version", "started_at", "heartbeat_at", "finished_at", "n_changed", "error"]
+    list_select_related = ["workflow", "version"]

@@ -32,6 +32,7 @@ from classify.serializers import (
     submission_from,
 )
 from classify.services import Receipt, record_classification
+from classify.versions import definition_of
 from classify.volunteers import volunteer_of
 from starsieve.accounts.models import ApiToken
 from starsieve.api.problems import Conflict, Problem, Unprocessable, problem_body
@@ -89,18 +90,22 @@ class NextSubjects(APIView):
         access = open_access(request, workflow_id)
         selection = select(
             workflow_id=workflow_id,
+            definition=definition_of(access.version),
             volunteer_id=access.volunteer_id,
             count=count,
             exclude=exclude,
         )
+        wait = selection.retry_after
         return Response(
             {
                 "workflow_version": access.version.number,
                 "subjects": [_subject(subject) for subject in selection.subjects],
                 "remaining": selection.remaining,
-                "finished": selection.reason != "",
+                "finished": selection.is_finished,
                 "reason": selection.reason,
-            }
+                "retry_after": wait,
+            },
+            headers=None if wait is None else {"Retry-After": str(wait)},
         )
 
 

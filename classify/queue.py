@@ -1,10 +1,15 @@
 """How a subject gets its place in a workflow's queue."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
+from django.db.models import Exists, OuterRef
 
 from classify.models import DEFAULT_BUCKET, GoldStandard, SubjectProgress
+from starsieve.projects.models import Workflow
+
+MARKED_AT_ONCE = 500
 
 
 def insert_progress_rows(pairs: str, parameters: list[Any]) -> int:
@@ -36,3 +41,16 @@ def insert_progress_rows(pairs: str, parameters: list[Any]) -> int:
             [DEFAULT_BUCKET, False, False, False, *parameters],
         )
         return int(cursor.rowcount)
+
+
+def mark_training_subjects(*, workflow: Workflow, subject_ids: Sequence[int]) -> None:
+    """Say of the subjects' places in the queue whether they train: whether a gold standard gives feedback. Writes the
+    SubjectProgress rows where that has changed.
+    """
+    golds = GoldStandard.objects.filter(workflow=workflow, subject_id=OuterRef("subject_id"), give_feedback=True)
+    for start in range(0, len(subject_ids), MARKED_AT_ONCE):
+        rows = SubjectProgress.objects.filter(
+            workflow=workflow, subject_id__in=subject_ids[start : start + MARKED_AT_ONCE]
+        )
+        rows.filter(Exists(golds), is_training=False).update(is_training=True)
+        rows.filter(~Exists(golds), is_training=True).update(is_training=False)

@@ -9,6 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers, status
 
+from classify.leases import LONGEST_WAIT, MOST_HELD
 from classify.reading import is_id, plain_next_query, plain_submission
 from classify.selection import MOST_EXCLUDED, MOST_SUBJECTS
 from classify.submissions import Submission
@@ -46,8 +47,14 @@ class NextSerializer(Fields):
     reason = serializers.CharField(
         allow_blank=True,
         help_text="Why it is finished: `seen_all`, this volunteer has classified all that is open; `all_retired`, "
-        "nothing is open any more; `empty`, no subject was ever queued. Empty text while something is left.",
+        "nothing is open any more; `empty`, no subject was ever queued. Not finished: `all_leased`, subjects are left, "
+        f"but others are answering them now, or this volunteer holds {MOST_HELD} unanswered ones: ask again after "
+        "`retry_after`. Empty text while something can be served.",
     )
+    retry_after = serializers.IntegerField(
+        allow_null=True, min_value=1, max_value=LONGEST_WAIT,
+        help_text="With `all_leased`: seconds to wait, also in the header Retry-After. Null otherwise.",
+    )  # fmt: skip
 
 
 class FeedbackSerializer(Fields):

@@ -11,7 +11,7 @@ from classify.counting import DERIVED
 from classify.errors import GoldStandardRefused
 from classify.feedback import checked_truth
 from classify.models import GoldStandard, SubjectProgress
-from classify.queue import insert_progress_rows
+from classify.queue import insert_progress_rows, mark_training_subjects
 from classify.rebuild import rebuild_results, recount_subject
 from classify.recording import Receipt, record_classification
 from classify.submissions import Submission
@@ -175,8 +175,9 @@ def set_gold_standard(
 ) -> GoldStandard:
     """Say what the true answer to a task of the current version is for the subject, in place of what was said before.
 
-    Writes one GoldStandard row; classifications and tallies are not touched. Raises GoldStandardRefused for an unknown
-    task, a value that does not fit it (GoldStandard says what does), or a subject of another project.
+    One transaction. Writes one GoldStandard row and, where that changes, SubjectProgress.is_training; classifications
+    and tallies are not touched. Raises GoldStandardRefused for an unknown task, a value that does not fit it
+    (GoldStandard says what does), or a subject of another project.
     """
     definition = definition_of(workflow.current) if workflow.current else None
     if definition is None or task not in definition.tasks:
@@ -199,4 +200,7 @@ def set_gold_standard(
     gold.clean_fields(exclude=["created_at", "value"])  # an empty list is a value: nothing is there
     values = {field.name: getattr(gold, field.name) for field in fields}
     key = {name: values.pop(name) for name in ("workflow", "subject", "task")}
-    return GoldStandard.objects.update_or_create(**key, defaults=values)[0]
+    with transaction.atomic():
+        stored = GoldStandard.objects.update_or_create(**key, defaults=values)[0]
+        mark_training_subjects(workflow=workflow, subject_ids=[subject.pk])
+    return stored

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from classify import assessment
+from classify import assessment, leases
 from starsieve.projects.models import Workflow
 
 logger = structlog.get_logger(__name__)
@@ -33,3 +33,9 @@ def _assess(workflow: Workflow) -> None:
         assessment.assess(workflow=workflow)
     except Exception:
         logger.exception("assessment_failed", workflow=workflow.pk)
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def delete_expired_leases() -> None:
+    """Nothing waits for it: an expired lease counts nowhere. Safe to run twice."""
+    leases.delete_expired_leases()

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from classify.counting import DERIVED
-from classify.models import Classification, SubjectProgress, Volunteer
+from classify.models import Classification, Lease, SubjectProgress, Volunteer
 from classify.rebuild import recount_subject
 from starsieve.accounts.models import ApiToken, User
 
@@ -80,9 +80,10 @@ def merge_visitor(*, user: User, visitor: UUID) -> None:
 
     One transaction. Locks the visitor's Volunteer row first (a classification of the visitor waits, then goes to the
     user). A user without a volunteer takes the visitor's row over as it is. Otherwise writes the user's volunteer into
-    the visitor's classifications, except of subjects that the user classified too, sets `merged_into`, and recounts
-    those subjects under their locks. If the user classifies one of the subjects at the same moment, or gets a
-    volunteer, the database refuses the second row and the whole merge starts again.
+    the visitor's classifications and leases, except of subjects that the user classified (holds) too, sets
+    `merged_into`, and recounts the subjects that both classified under their locks. If the user classifies one of the
+    subjects at the same moment, or gets a volunteer, the database refuses the second row and the whole merge starts
+    again.
     """
     for attempt in range(TRIES):
         try:
@@ -106,7 +107,16 @@ def _merge(user: User, visitor: UUID) -> None:
     Classification.objects.filter(~Exists(of_both), volunteer=old).update(volunteer=new)
     old.merged_into = new
     old.save(update_fields=["merged_into"])
+    _give_leases(old, new)
     _recount_left_behind(old)
+
+
+def _give_leases(old: Volunteer, new: Volunteer) -> None:
+    """What the visitor was looking at is kept for the user; theirs would else hide it from them."""
+    own = Lease.objects.filter(volunteer=new, workflow_id=OuterRef("workflow_id"), subject_id=OuterRef("subject_id"))
+    leases = Lease.objects.filter(volunteer=old)
+    leases.filter(~Exists(own)).update(volunteer=new)
+    leases.delete()
 
 
 def _also_classified_by(volunteer: Volunteer) -> "QuerySet[Classification]":

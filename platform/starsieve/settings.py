@@ -123,7 +123,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {"BACKEND": "starsieve.cache.RedisCache", "LOCATION": REDIS_URL}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 }
@@ -166,7 +166,14 @@ CONSENSUS_SHARDS_HELD = env.int("CONSENSUS_SHARDS_HELD", default=2)
 CONSENSUS_LEASE_SECONDS = env.int("CONSENSUS_LEASE_SECONDS", default=60)
 # How often new classifications are appended to the workflows' snapshots.
 SNAPSHOT_SECONDS = env.int("SNAPSHOT_SECONDS", default=60)
+# A subject that a volunteer was given is kept for them for so long, and only then given to another in their place.
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=300)
 CELERY_BEAT_SCHEDULE = {
+    "delete-expired-leases": {
+        "task": "classify.tasks.delete_expired_leases",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "requeue-lost-shards": {
         "task": "ml_worker.tasks.requeue_lost_shards",
         "schedule": PREFILTER_LEASE_SECONDS / 2,

@@ -4,8 +4,10 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from starsieve.api.views import unknown
+from starsieve.ops.views import background_work
 
 urlpatterns = [
+    path("admin/work", background_work, name="background_work"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
     path("", include("starsieve.accounts.urls")),

@@ -57,6 +57,7 @@ def test_next_gives_frames_and_public_metadata_and_nothing_else(world: Any, get_
         "remaining": 1,
         "finished": False,
         "reason": "",
+        "retry_after": None,
     }
 
 

@@ -13,9 +13,12 @@ import pytest
 from django.db import connection
 
 from classify.errors import AlreadyClassified, ForeignClassificationId
-from classify.models import Classification, SubjectProgress, Volunteer
+from classify.leases import delete_expired_leases
+from classify.models import Classification, Lease, SubjectProgress, Volunteer
 from classify.rebuild import rebuild_results
+from classify.selection import select
 from classify.services import Route, route_subjects
+from classify.versions import definition_of
 from classify.volunteers import merge_visitor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,3 +197,63 @@ def test_rebuilding_and_routing_while_volunteers_go_on(world: Any) -> None:
     assert [row[1] for row in running] == [4] * 4
     assert rebuild_results(workflow=workflow) == 0
     assert sorted(SubjectProgress.objects.values_list("bucket", flat=True)) == [70, 71, 72, 73]
+
+
+@pytest.mark.parametrize(("n_volunteers", "n_subjects", "limit"), [(64, 20, 3), (16, 5, 1), (8, 3, 30)])
+def test_many_who_ask_and_answer_give_no_subject_more_answers_than_it_takes(
+    world: Any, n_volunteers: int, n_subjects: int, limit: int
+) -> None:
+    workflow = world.workflow(subjects=n_subjects, limit=limit)
+    volunteers = [world.volunteer() for _ in range(n_volunteers)]
+
+    ends = at_once(
+        [lambda v=v, i=i: _work_to_the_end(world, workflow, v, count=1 + i % 3) for i, v in enumerate(volunteers)]
+    )
+
+    assert set(ends) <= {"seen_all", "all_retired"}, ends
+    counts = SubjectProgress.objects.filter(workflow=workflow).values_list("classification_count", flat=True)
+    assert list(counts) == [min(limit, n_volunteers)] * n_subjects
+    assert not Classification.objects.filter(after_retirement=True).exists()
+
+
+def _work_to_the_end(world: Any, workflow: Any, volunteer: Any, count: int) -> str:
+    """Ask, answer all that came, ask again, whoever holds the rest; how it ended."""
+    definition, subjects = definition_of(workflow.current), set()
+    for _ in range(5000):
+        found = select(workflow_id=workflow.pk, definition=definition, volunteer_id=volunteer.pk, count=count)
+        if found.is_finished:
+            return found.reason
+        assert bool(found.subjects) != (found.reason == "all_leased"), found
+        for subject in found.subjects:
+            assert subject.pk not in subjects
+            subjects.add(subject.pk)
+            assert world.classify(workflow, subject, volunteer).created
+    raise AssertionError("never came to an end")
+
+
+def test_two_tabs_of_one_volunteer_ask_at_once(world: Any) -> None:
+    """Their leases are the same rows: nobody waits for the other for ever, and each gets something."""
+    workflow, volunteer = world.workflow(subjects=12, limit=1), world.volunteer()
+    definition = definition_of(workflow.current)
+
+    def ask() -> None:
+        for _ in range(15):
+            select(workflow_id=workflow.pk, definition=definition, volunteer_id=volunteer.pk, count=5)
+
+    assert at_once([ask] * N_THREADS) == [None] * N_THREADS
+    assert Lease.objects.filter(volunteer=volunteer).count() <= 12
+
+
+def test_signing_in_while_asking_breaks_nothing(world: Any) -> None:
+    workflow, user = world.workflow(subjects=12, limit=2), world.user("ada")
+    own, visitor = world.volunteer(user), world.volunteer()
+    definition = definition_of(workflow.current)
+
+    def ask(volunteer: Any) -> None:
+        for _ in range(10):
+            select(workflow_id=workflow.pk, definition=definition, volunteer_id=volunteer.pk, count=6)
+
+    ask(visitor)
+    jobs = [lambda: ask(own), lambda: merge_visitor(user=user, visitor=visitor.visitor), delete_expired_leases]
+    assert [end for end in at_once(jobs) if isinstance(end, Exception)] == []
+    assert not Lease.objects.filter(volunteer=visitor).exists()

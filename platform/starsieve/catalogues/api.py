@@ -30,6 +30,7 @@ from starsieve.catalogues.serializers import (
     ConsensusRunSerializer,
     MakeReleaseSerializer,
     ReleaseSerializer,
+    ResultsQuerySerializer,
     SubjectResultSerializer,
 )
 from starsieve.catalogues.views import download
@@ -46,7 +47,11 @@ class NewestFirst(IdCursorPagination):
 
 
 @extend_schema_view(
-    get=extend_schema(operation_id="list_results", summary="Consensus on each subject of a workflow, live")
+    get=extend_schema(
+        operation_id="list_results",
+        summary="Consensus on each subject of a workflow, live",
+        parameters=[ResultsQuerySerializer],
+    )
 )
 class WorkflowResults(generics.ListAPIView[SubjectProgress]):
     serializer_class = SubjectResultSerializer
@@ -60,6 +65,10 @@ class WorkflowResults(generics.ListAPIView[SubjectProgress]):
         rows = SubjectProgress.objects.filter(in_catalogue(), workflow=self.workflow).select_related(
             "subject", "tallied_version"
         )
+        query = ResultsQuerySerializer(data=self.request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        if "subject" in query.validated_data:
+            rows = rows.filter(subject_id=query.validated_data["subject"])
         return rows.annotate(**score_annotations(models_in_use(self.workflow)))
 
     def paginate_queryset(self, queryset: Any) -> Any:

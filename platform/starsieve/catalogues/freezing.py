@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Case, F, FloatField, IntegerField, OuterRef, Q, Subquery, Value, When
 from django.db.models.expressions import Combinable
 from django.utils import timezone
@@ -15,6 +15,8 @@ from starsieve.catalogues.models import FrozenSubject, Release
 from starsieve.projects.models import Workflow
 
 ROWS_AT_ONCE = 500
+#: What PostgreSQL calls a lock that was not to be had in time.
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 def in_catalogue(prefix: str = "") -> Q:
@@ -36,20 +38,36 @@ def read_watermark(workflow: Workflow) -> Watermark:
     return Watermark(own.values_list("id", flat=True).first() or 0, newest.frozen_at)
 
 
-def newest_settled() -> Watermark:
+class WritersAtWork(Exception):
+    """Writers of classifications have not made room within the patience that was given."""
+
+
+def newest_settled(*, patience_ms: int | None = None) -> Watermark:
     """The last classification of all such that no smaller id can still be committed (0: there is none).
 
     Ids are drawn before their rows are committed, so a plain max(id) may skip over one that is still under way. On
     PostgreSQL a SHARE lock waits for every writer and keeps new ones out while the id is read, in a transaction of
-    its own; SQLite's IMMEDIATE transaction is alone by itself.
+    its own; SQLite's IMMEDIATE transaction is alone by itself. While the lock waits for a long writer, or for a vacuum,
+    new classifications wait behind it: with `patience_ms` it gives up after so long and raises WritersAtWork.
     """
     with transaction.atomic(durable=True):
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                table = connection.ops.quote_name(Classification._meta.db_table)
-                cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+            _hold_writers(patience_ms)
         newest = Classification.objects.order_by("-id").values_list("id", flat=True).first() or 0
         return Watermark(newest, timezone.now())
+
+
+def _hold_writers(patience_ms: int | None) -> None:
+    table = connection.ops.quote_name(Classification._meta.db_table)
+    with connection.cursor() as cursor:
+        if patience_ms is not None:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(patience_ms)])
+        try:
+            cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", "") != LOCK_NOT_AVAILABLE:
+                raise
+            raise WritersAtWork("classifications are being written, or their table is vacuumed") from error
 
 
 def models_in_use(workflow: Workflow) -> list[int]:

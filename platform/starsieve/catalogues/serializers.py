@@ -38,6 +38,12 @@ FITTED_TASK = {
 }
 
 
+class ResultsQuerySerializer(serializers.Serializer[dict[str, Any]]):
+    subject = serializers.IntegerField(
+        required=False, min_value=1, max_value=2**63 - 1, help_text="Only what is known of this subject."
+    )
+
+
 class SubjectResultSerializer(serializers.ModelSerializer[SubjectProgress]):
     """Consensus on one subject. `tasks` maps each task's key to its summary: `single`, `multiple` and `grade` have `n`,
     `counts`, `fractions`, `agreement`; `boxes` has `n_seen` and `clumps`; `text` has `n`.

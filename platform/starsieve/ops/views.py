@@ -1,7 +1,10 @@
 """Error pages, health and metrics."""
 
+import sys
 from dataclasses import asdict
 
+from django.contrib.admin.views.decorators import staff_member_required
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
@@ -13,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starsieve.api.problems import problem
 from starsieve.ops.health import states
 from starsieve.ops.metrics import exposition
+from starsieve.ops.work import background_work as gather_work
 
 SENTENCES = {
     400: "The request could not be understood.",
@@ -20,7 +24,9 @@ SENTENCES = {
     404: "There is nothing at this address.",
     429: "That was a lot of requests at once. Please wait a minute and try again.",
     500: "Something broke on our side. What you sent before is safe; please try again.",
+    503: "The database is away for a moment. What you sent before is safe; please try again.",
 }
+SECONDS_TO_WAIT = 2  # about as long as a database takes to start again
 
 
 def _error(request: HttpRequest, status: int, detail: str = "") -> HttpResponse:
@@ -47,11 +53,17 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Django calls this while it handles the exception. A database that went away is 503: trying again helps."""
+    status = 503 if isinstance(sys.exception(), OperationalError | InterfaceError) else 500
     if request.path.startswith("/api/"):
-        return problem(500, SENTENCES[500])
-    # Without the request: its user comes from the database, which may be what broke.
-    context = {"status": 500, "sentence": SENTENCES[500], "csrf_token": get_token(request)}
-    return HttpResponse(render_to_string("error.html", context), status=500)
+        response: HttpResponse = problem(status, SENTENCES[status])
+    else:
+        # Without the request: its user comes from the database, which may be what broke.
+        context = {"status": status, "sentence": SENTENCES[status], "csrf_token": get_token(request)}
+        response = HttpResponse(render_to_string("error.html", context), status=status)
+    if status == 503:
+        response["Retry-After"] = str(SECONDS_TO_WAIT)
+    return response
 
 
 # A look at a classify page begins a session, and there is no end to the subjects' pages.
@@ -92,3 +104,11 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+@never_cache
+@staff_member_required
+@require_safe
+def background_work(request: HttpRequest) -> HttpResponse:
+    """Queue depth, last sweeps and failures, for the site's administrators."""
+    return render(request, "ops/work.html", {"work": gather_work()})

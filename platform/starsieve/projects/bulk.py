@@ -5,14 +5,13 @@ hexadecimal digits, a time in UTC as "2026-05-01 12:00:00.000000". Checking them
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, repeat
 from json import dumps
 from typing import Any
 
 import numpy as np
-from django.db import IntegrityError, connection, models
+from django.db import connection, models
 from numpy.typing import NDArray
 
 ROWS_AT_ONCE = 10_000
@@ -83,45 +82,15 @@ def update_columns(model: type[models.Model], ids: Sequence[int], columns: Mappi
         cursor.executemany(f'UPDATE "{table}" SET {sets} WHERE id = %s', list(zip(*columns.values(), ids, strict=True)))
 
 
-def analyse(*tables: type[models.Model]) -> None:
-    """Tell PostgreSQL's planner now what autovacuum would tell it within minutes: that these tables have grown."""
+def analyse(*tables: type[models.Model], columns: Sequence[str] = ()) -> None:
+    """Tell PostgreSQL's planner now what autovacuum would tell it within minutes: that these tables have grown, and
+    what their columns, or these columns, hold.
+    """
     if connection.vendor == "postgresql":
+        named = f" ({', '.join(columns)})" if columns else ""
         with connection.cursor() as cursor:
             for model in tables:
-                cursor.execute(f'ANALYZE "{model._meta.db_table}"')
-
-
-@contextmanager
-def trusted_references(held: Sequence[models.Model]) -> Iterator[None]:
-    """Inside, each row's foreign keys are not looked up again: for a caller who has written the rows that they name in
-    this very transaction, or names them in `held`. Must be entered inside a transaction.
-
-    Locks the rows of `held` FOR KEY SHARE, as each lookup would; raises IntegrityError if one is gone. Only a superuser
-    of PostgreSQL may switch the lookups off, which take half of the time of a bulk insertion; for anyone else, and on
-    SQLite, they stay on.
-    """
-    is_off = connection.vendor == "postgresql" and _hold(held)
-    if is_off:
-        _set_replication_role("replica")
-    yield
-    if is_off:  # after an error the savepoint's end does this
-        _set_replication_role("origin")
-
-
-def _hold(held: Sequence[models.Model]) -> bool:
-    """Lock the rows; whether this role may switch off the lookups."""
-    with connection.cursor() as cursor:
-        for row in held:
-            cursor.execute(f'SELECT 1 FROM "{row._meta.db_table}" WHERE id = %s FOR KEY SHARE', [row.pk])
-            if cursor.fetchone() is None:
-                raise IntegrityError(f"{row._meta.verbose_name} {row} was deleted meanwhile")
-        cursor.execute("SELECT current_setting('is_superuser') = 'on'")
-        return bool(cursor.fetchone() == (True,))
-
-
-def _set_replication_role(role: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('session_replication_role', %s, true)", [role])
+                cursor.execute(f'ANALYZE "{model._meta.db_table}"{named}')
 
 
 def _defaults(model: type[models.Model], given: Mapping[str, Column]) -> dict[str, Always]:
@@ -161,13 +130,17 @@ def _texts(column: Column) -> Iterable[str]:
         if column.dtype.kind == "b":
             return ["t" if value else "f" for value in column.tolist()]
         return map(str if column.dtype.kind in "iu" else repr, column.tolist())
-    return map(_text, column)
+    try:
+        whole = "".join(column)
+    except TypeError:  # not texts only
+        return map(_text, column)
+    # Most columns need no escape, and looking for one in all of them at once costs less than in each.
+    return map(_text, column) if _needs_escape(whole) else column
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        # Most texts need no escape, and looking for one costs less than a translation.
-        return value if value.isalnum() or not _needs_escape(value) else value.translate(ESCAPES)
+        return value.translate(ESCAPES) if _needs_escape(value) else value
     if value is None:
         return "\\N"
     if isinstance(value, bool):

@@ -12,13 +12,14 @@ from typing import Any
 from starsieve.api import strict_json
 from starsieve.projects.retirement import Retirement, read_retirement
 from starsieve.projects.task_types import TASK_TYPES, Frame, Problems, Task, ValueProblem, shown
+from starsieve.projects.training import Training, read_training
 
 MOST_TASKS = 200
 MOST_PROBLEMS = 100
 LONGEST_TEXT = 1_000_000
 LONGEST_HELP = 200_000  # characters of all tasks together: each look at the classify page renders them
 TASK_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
-FIELDS = ("first", "tasks", "retirement")
+FIELDS = ("first", "tasks", "retirement", "training")
 
 
 class DefinitionError(ValueError):
@@ -45,10 +46,13 @@ class WorkflowDefinition:
     first: str
     tasks: dict[str, Task]
     retirement: Retirement
+    training: Training | None = None
 
     def without_texts(self) -> "WorkflowDefinition":
-        """What stays the same when only wording changes: equal means that classifications compare."""
-        return replace(self, tasks={key: task.without_texts() for key, task in self.tasks.items()})
+        """What stays the same when only wording or how often is trained changes: equal means that classifications
+        compare.
+        """
+        return replace(self, tasks={key: task.without_texts() for key, task in self.tasks.items()}, training=None)
 
     def check_annotations(self, annotations: Any, frames: Sequence[Frame]) -> list[dict[str, Any]]:
         """The annotations in canonical form: the reached tasks in order, from the first to the end of the tree.
@@ -121,11 +125,12 @@ def parse_definition(data: Any) -> WorkflowDefinition:
     if not isinstance(first, str) or not isinstance(data.get("tasks"), dict) or first not in data["tasks"]:
         problems.add("first", f"names no task: {shown(first)}")
     retirement = read_retirement(data.get("retirement"), tasks, problems)
+    training = read_training(data.get("training"), problems)
     if not problems.found:
         _check_graph(str(first), tasks, problems)
     if problems.found:
         raise DefinitionError(problems.found)
-    return WorkflowDefinition(str(first), tasks, retirement)
+    return WorkflowDefinition(str(first), tasks, retirement, training)
 
 
 def _read_tasks(data: Any, problems: Problems) -> dict[str, Task]:

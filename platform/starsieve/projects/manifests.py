@@ -10,10 +10,11 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from starsieve.api import strict_json
 from starsieve.projects.cutter import PixelPosition, SkyPosition
@@ -25,6 +26,7 @@ SEPARATOR = re.compile("[;\t|]")
 LONGEST_LINE = 1_000_000
 LONGEST_COLUMN = 100
 CATALOGUE_COLUMNS = ("x", "y")
+HIDDEN = ("#", "//")  # how the names of hidden columns begin
 
 
 class ManifestError(ValueError):
@@ -164,13 +166,37 @@ def _json_records(text: Iterable[str]) -> Iterator[tuple[int, Record]]:
         yield number, record if isinstance(record, dict) else RowError("", "is no JSON object")
 
 
+class _Layout(NamedTuple):
+    """How to read records with the same columns: where pictures are, and metadata as (column, key)."""
+
+    images: tuple[str, ...]
+    shown: tuple[tuple[str, str], ...]
+    hidden: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=16)  # a CSV file has one; JSON lines may have as many as they like
+def _layout(columns: tuple[str, ...], *, of_catalogue: bool = False) -> _Layout:
+    images: list[str] = []
+    if not of_catalogue:
+        images = sorted((column for column in columns if _is_image_column(column)), key=lambda key: (len(key), key))
+    read_otherwise = {"name", "ra", "dec", *(CATALOGUE_COLUMNS if of_catalogue else ("frames", *images))}
+    metadata = [column for column in columns if column not in read_otherwise]
+    hidden = [column for column in metadata if column.startswith(HIDDEN)]
+    return _Layout(
+        images=tuple(images),
+        shown=tuple((column, column) for column in metadata if column not in hidden),
+        hidden=tuple((column, column.lstrip("#/").strip() or column) for column in hidden),
+    )
+
+
 def _subject_row(number: int, record: dict[str, Any]) -> SubjectRow:
-    frames = _frames(record)
+    layout = _layout(tuple(record))
+    frames = _frames(record, layout.images)
     if not frames:
         raise RowError("image", "no picture: fill in image, image_1 … or frames")
-    metadata, hidden = _metadata({key: value for key, value in record.items() if not _is_frame_column(key)})
     return SubjectRow(
-        number, _name(record), frames, _number(record, "ra"), _number(record, "dec"), metadata, hidden
+        number, _name(record), frames, _number(record, "ra"), _number(record, "dec"),
+        _filled(record, layout.shown), _filled(record, layout.hidden),
     )  # fmt: skip
 
 
@@ -185,8 +211,15 @@ def _catalogue_row(number: int, record: dict[str, Any]) -> SubjectRow:
         frame, name = ("x, y", PixelPosition(x, y)), _name(record) or f"x{x:.1f}-y{y:.1f}"
     else:
         raise RowError("ra, dec", "no position: fill in ra and dec, or the pixels x and y")
-    metadata, hidden = _metadata({key: value for key, value in record.items() if key not in CATALOGUE_COLUMNS})
-    return SubjectRow(number, name, (frame,), ra, dec, metadata, hidden)
+    layout = _layout(tuple(record), of_catalogue=True)
+    return SubjectRow(
+        number, name, (frame,), ra, dec, _filled(record, layout.shown), _filled(record, layout.hidden)
+    )  # fmt: skip
+
+
+def _filled(record: dict[str, Any], columns: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The metadata; empty cells are left out."""
+    return {key: value for column, key in columns if (value := record[column]) is not None and value != ""}
 
 
 def position_name(ra: float, dec: float) -> str:
@@ -205,40 +238,22 @@ def position_name(ra: float, dec: float) -> str:
     )
 
 
-def _is_frame_column(column: str) -> bool:
-    return column == "frames" or _is_image_column(column)
-
-
 def _is_image_column(column: str) -> bool:
     return column.startswith("image") and IMAGE_COLUMN.match(column) is not None
 
 
-def _frames(record: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    columns = sorted((key for key in record if _is_image_column(key)), key=lambda key: (len(key), key))
-    listed = record.get("frames") or []
-    if isinstance(listed, str):
-        listed = listed.split(";")
-    if not isinstance(listed, list):
-        raise RowError("frames", "must be a list of paths")
-    pairs = [(column, record[column]) for column in columns] + [("frames", path) for path in listed]
+def _frames(record: dict[str, Any], images: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = [(column, record[column]) for column in images]
+    if listed := record.get("frames"):
+        if isinstance(listed, str):
+            listed = listed.split(";")
+        if not isinstance(listed, list):
+            raise RowError("frames", "must be a list of paths")
+        pairs += [("frames", path) for path in listed]
     for column, path in pairs:
         if path is not None and not isinstance(path, str):
             raise RowError(column, "must be a path")
-    return tuple((column, path.strip()) for column, path in pairs if path and path.strip())
-
-
-def _metadata(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Shown and hidden metadata; empty cells are left out."""
-    metadata: dict[str, Any] = {}
-    hidden: dict[str, Any] = {}
-    for key, value in record.items():
-        if key in ("name", "ra", "dec") or value is None or value == "":
-            continue
-        if key.startswith(("#", "//")):
-            hidden[key.lstrip("#/").strip() or key] = value
-        else:
-            metadata[key] = value
-    return metadata, hidden
+    return tuple([(column, path.strip()) for column, path in pairs if path and path.strip()])
 
 
 def _name(record: dict[str, Any]) -> str:

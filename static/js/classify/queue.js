@@ -55,11 +55,14 @@ export class SubjectQueue {
     this.fetching = null;
   }
 
-  /** The next subject, or {finished: reason}. Rejects when the server cannot be reached. */
+  /**
+   * {next: subject}, or {finished: reason}, or {wait: seconds} where others hold what is left. Rejects when the server
+   * cannot be reached.
+   */
   async take() {
     if (this.waiting.length === 0) {
-      const reason = await this.fill();
-      if (this.waiting.length === 0) return { finished: reason ?? "seen_all" };
+      const nothing = await this.fill();
+      if (this.waiting.length === 0) return nothing ?? { finished: "seen_all" };
     }
     const next = this.waiting.shift();
     this.fill().catch(() => {}); // the next take() asks again and reports
@@ -87,7 +90,8 @@ export class SubjectQueue {
     this.onVersion(answer.workflow_version);
     const fresh = answer.subjects.filter((subject) => !this.known.has(subject.id));
     for (const subject of fresh) this.enqueue(subject);
-    return answer.finished ? answer.reason || "seen_all" : null;
+    if (answer.reason === "all_leased") return { wait: answer.retry_after };
+    return answer.finished ? { finished: answer.reason || "seen_all" } : null;
   }
 
   enqueue(subject) {

@@ -5,6 +5,8 @@ import * as notices from "./notices.js";
 import { newUuid } from "./outbox.js";
 import { Path } from "./path.js";
 
+const OTHERS_ANSWER = "Other volunteers are answering the last ones. A new one may come free any moment.";
+
 export class Session {
   constructor({ bootstrap, queue, outbox, viewer, toolbar }) {
     Object.assign(this, { bootstrap, queue, outbox, viewer, toolbar });
@@ -14,6 +16,7 @@ export class Session {
     this.classified = bootstrap.totals.classified;
     this.stampsSent = new Map(); // classification id → its stamp's picture, for the feedback
     this.isBusy = false;
+    this.isWaiting = false; // for a stamp that others hold
     this.skipped = 0; // stamps whose picture could not be loaded
     this.retry = () => {}; // what the button on the stage does
     globalThis.addEventListener("online", () => this.retry());
@@ -23,12 +26,13 @@ export class Session {
 
   /** Bring the next stamp onto the stage, or `again` the one whose picture could not be loaded. */
   async advance(again = null) {
-    const slow = setTimeout(() => notices.showOnStage("Loading…"), 150);
+    const slow = setTimeout(() => this.isWaiting || notices.showOnStage("Loading…"), 150);
     let next = again;
     try {
       if (next === null) {
         const taken = await this.queue.take();
         if (taken.finished) return this.finish(taken.finished);
+        if (taken.wait) return this.wait(taken.wait);
         next = taken.next;
       }
       this.current = next;
@@ -42,7 +46,20 @@ export class Session {
     return undefined;
   }
 
+  /** Others hold what is left: say so, and ask again when the server says that something may be free. */
+  wait(seconds) {
+    this.current = null;
+    this.panel.close();
+    this.viewer.clear();
+    notices.showMetadata({});
+    if (!this.isWaiting) notices.announce(OTHERS_ANSWER);
+    this.isWaiting = true;
+    notices.showOnStage(OTHERS_ANSWER);
+    setTimeout(() => this.advance(), seconds * 1000);
+  }
+
   begin(next) {
+    this.isWaiting = false;
     notices.clearStage();
     this.toolbar.setFrames(next.frames);
     next.loadRest();
@@ -68,6 +85,7 @@ export class Session {
 
   /** No connection, a refusal, or a picture that cannot be loaded: say it and offer the way out. */
   failed(error, stamp, isSecondTime) {
+    this.isWaiting = false;
     this.panel.close();
     this.viewer.clear();
     if (error.name !== "EncodingError") {

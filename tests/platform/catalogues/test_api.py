@@ -61,6 +61,14 @@ def test_results_come_in_pages_that_cover_everything_once(client: Client, workfl
     assert sorted(names) == ["one", "two"]
 
 
+def test_one_subject_can_be_asked_for(client: Client, workflow: Any) -> None:
+    one = client.get(results(workflow)).json()["results"][1]
+    assert client.get(results(workflow), {"subject": one["subject"]}).json()["results"] == [one]
+    assert client.get(results(workflow), {"subject": 10**12}).json()["results"] == []
+    refused = client.get(results(workflow), {"subject": "M 51"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "subject")
+
+
 def test_a_page_of_results_costs_a_fixed_number_of_queries(
     client: Client, workflow: Any, django_assert_max_num_queries: Any
 ) -> None:

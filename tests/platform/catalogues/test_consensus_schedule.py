@@ -111,9 +111,10 @@ def test_a_run_says_that_it_is_at_work_while_it_fits(
         beaten.set()
 
     def slow_fit(*arguments: Any) -> Any:
-        beaten.clear()
         before = ConsensusRun.objects.get().heartbeat_at
-        assert beaten.wait(20)
+        for _ in range(2):  # the first may have begun before
+            beaten.clear()
+            assert beaten.wait(20)
         assert ConsensusRun.objects.get().heartbeat_at > before
         return fit(*arguments)
 

@@ -406,3 +406,9 @@ def test_the_command_writes_it_anew(answered: Any, capsys: pytest.CaptureFixture
     (new,) = parts_of(answered)
     assert (old.name != new.name, old.sha256) == (True, new.sha256)
     assert "3 classifications up to id" in capsys.readouterr().out
+
+
+def test_the_admin_sees_how_far_each_one_is(answered: Any, admin_client: Any) -> None:
+    page = admin_client.get("/admin/catalogues/snapshot/").content.decode()
+    assert str(Snapshot.objects.get().watermark) in page
+    assert "3" in page

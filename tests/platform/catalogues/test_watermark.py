@@ -58,3 +58,33 @@ def test_it_waits_for_a_classification_that_is_under_way(transactional_db: None,
     ids = list(Classification.objects.order_by("id").values_list("id", flat=True))
     assert len(ids) == 2
     assert read == [ids[-1]]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time: none can be under way")
+def test_the_schedule_does_not_keep_volunteers_waiting_behind_a_long_writer(
+    transactional_db: None, make_user: Any
+) -> None:
+    from starsieve.catalogues.freezing import WritersAtWork, newest_settled
+    from starsieve.catalogues.snapshots.refresh import refresh_outdated
+    from tests.platform.catalogues.conftest import Survey
+
+    survey = Survey(make_user("owner"))
+    workflow = survey.workflow(GRADE)
+    inserted, may_commit = threading.Event(), threading.Event()
+
+    def slow_writer() -> None:
+        with transaction.atomic():
+            survey.answer(workflow, "one", "A")
+            inserted.set()
+            may_commit.wait(20)
+        connection.close()
+
+    writer = threading.Thread(target=slow_writer)
+    writer.start()
+    assert inserted.wait(20)
+    with pytest.raises(WritersAtWork):
+        newest_settled(patience_ms=50)
+    assert refresh_outdated() == 0
+    may_commit.set()
+    writer.join(20)
+    assert refresh_outdated() == 1

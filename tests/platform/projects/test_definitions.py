@@ -334,3 +334,81 @@ def test_grade_labels_are_wording_too() -> None:
 )
 def test_everything_else_counts_as_a_change(path: tuple[Any, ...], value: Any) -> None:
     assert parse_definition(changed(*path, to=value)).without_texts() != parse_definition(TREE).without_texts()
+
+
+# --- Retirement rules ---------------------------------------------------------------------------------------------
+QUESTION = {
+    "type": "single", "question": "A lens?",
+    "answers": [{"key": "lens", "label": "Lens"}, {"key": "none", "label": "None"}],
+}  # fmt: skip
+
+
+def with_rule(rule: dict[str, Any], **task: Any) -> dict[str, Any]:
+    tasks = {"T0": {**QUESTION, **task}}
+    return {"first": "T0", "tasks": tasks, "retirement": {"classification_count": 9, **rule}}
+
+
+def test_rules_are_read_with_their_defaults() -> None:
+    read = parse_definition(
+        with_rule(
+            {
+                "agreement": {"task": "T0", "share": 0.8},
+                "posterior": {"task": "T0", "thresholds": {"lens": 0.95}, "after": 2},
+                "risk": {"task": "T0", "most": 0.01},
+                "blank": {"task": "T0", "answers": ["none"], "count": 4},
+                "expert": True,
+            }
+        )
+    ).retirement
+    assert (read.agreement.share, read.agreement.after) == (0.8, 5)  # type: ignore[union-attr]
+    assert read.posterior.thresholds == (0.95, 2.0)  # type: ignore[union-attr]
+    assert read.risk.loss == ((0.0, 1.0), (1.0, 0.0))  # type: ignore[union-attr]
+    assert (read.blank.answers, read.blank.count) == ((1,), 4)  # type: ignore[union-attr]
+    assert read.expert
+    assert read.is_by_posterior
+    assert not read.is_by_count_alone
+
+
+def test_never_stands_alone() -> None:
+    data = {**with_rule({}), "retirement": {"never": True}}
+    assert parse_definition(data).retirement.classification_count is None
+    data["retirement"] = {"never": True, "classification_count": 3, "expert": True}
+    assert set(problems_of(data)) == {"retirement.classification_count", "retirement.expert"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "words"),
+    [
+        ({"agreement": 0.8}, "retirement.agreement", "object"),
+        ({"agreement": {"task": "T7", "share": 0.8}}, "retirement.agreement.task", "no task: 'T7'"),
+        ({"agreement": {"task": "T0"}}, "retirement.agreement.share", "between 0.5 and 1"),
+        ({"agreement": {"task": "T0", "share": True}}, "retirement.agreement.share", "number"),
+        ({"agreement": {"task": "T0", "share": 0.8, "after": 0}}, "retirement.agreement.after", "between 1 and"),
+        ({"agreement": {"task": "T0", "share": 0.8, "when": 3}}, "retirement.agreement.when", "not a known field"),
+        ({"posterior": {"task": "T0"}}, "retirement.posterior.threshold", "between 0.5 and 1"),
+        ({"posterior": {"task": "T0", "threshold": 1e999}}, "retirement.posterior.threshold", "number"),
+        ({"posterior": {"task": "T0", "thresholds": {"star": 0.9}}}, "retirement.posterior.thresholds", "'star' is no"),
+        ({"posterior": {"task": "T0", "thresholds": {}}}, "retirement.posterior.thresholds", "object"),
+        ({"risk": {"task": "T0", "most": -1}}, "retirement.risk.most", "between 0"),
+        ({"risk": {"task": "T0", "most": 1, "loss": [[0], [1, 0]]}}, "retirement.risk.loss", "2 numbers each"),
+        ({"risk": {"task": "T0", "most": 1, "loss": [[0, "x"]]}}, "retirement.risk.loss[0][1]", "number"),
+        ({"blank": {"task": "T0", "count": 3}}, "retirement.blank.answers", "nothing here"),
+        ({"blank": {"task": "T0", "answers": ["none"]}}, "retirement.blank.count", "whole number"),
+        ({"expert": 1}, "retirement.expert", "true or false"),
+        ({"often": 1}, "retirement.often", "not a known field"),
+    ],
+)  # fmt: skip
+def test_a_faulty_rule_is_named_with_its_place(rule: dict[str, Any], place: str, words: str) -> None:
+    problems = problems_of(with_rule(rule))
+    assert words in problems[place]
+
+
+def test_a_rule_on_probabilities_needs_a_method_that_gives_them() -> None:
+    rule = {"posterior": {"task": "T0", "threshold": 0.9}}
+    problems = problems_of(with_rule(rule, consensus={"method": "majority"}))
+    assert "no probabilities" in problems["retirement.posterior.task"]
+
+
+def test_a_rule_on_answers_needs_a_question_with_one() -> None:
+    data = with_rule({"agreement": {"task": "T0", "share": 0.9}}, type="multiple")
+    assert "single or grade" in problems_of(data)["retirement.agreement.task"]

@@ -8,7 +8,7 @@ from itertools import chain, takewhile
 
 import structlog
 
-from starsieve.catalogues.freezing import newest_settled
+from starsieve.catalogues.freezing import WritersAtWork, newest_settled
 from starsieve.catalogues.models import Snapshot, SnapshotPart
 from starsieve.catalogues.snapshots.columns import COLUMNS, LAYOUT
 from starsieve.catalogues.snapshots.folders import SnapshotBusy, writing
@@ -38,6 +38,8 @@ ROWS_PER_PART = 1_000_000
 #: So many neighbours of about the same size become one part.
 PARTS_TO_MERGE = 8
 MOST_SMALL_PARTS = 64
+#: Less than PostgreSQL's deadlock_timeout, after which whoever waits has a vacuum cancelled.
+PATIENCE_MS = 500
 
 OnProgress = Callable[[int], None]
 
@@ -65,10 +67,16 @@ def refresh_snapshot(
 def refresh_outdated() -> int:
     """Append what has come since the last call to the snapshots of all workflows; how many were written to.
 
-    A workflow whose snapshot another process writes now is left to it, and a fault in one keeps no other waiting.
+    A workflow whose snapshot another process writes now is left to it, and a fault in one keeps no other waiting. While
+    classifications are written by the thousand, or their table is vacuumed, all is left to the next call, so that
+    volunteers do not wait for the schedule's sake.
     """
     sweep_folders()
-    newest = newest_settled().classification_id
+    try:
+        newest = newest_settled(patience_ms=PATIENCE_MS).classification_id
+    except WritersAtWork:
+        logger.info("snapshots_left_for_later")
+        return 0
     refreshed = 0
     for workflow in workflows_behind(newest):
         try:

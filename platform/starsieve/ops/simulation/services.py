@@ -14,6 +14,7 @@ from django.db import transaction
 from classify.feedback import RULES
 from classify.live import fit_in_force
 from classify.models import Classification, GoldStandard, SubjectProgress, Volunteer
+from classify.queue import mark_training_subjects
 from classify.rebuild import rebuild_results
 from classify.urgency import urgency_of
 from classify.versions import definition_of
@@ -43,7 +44,7 @@ from starsieve.ops.simulation.plan import (
 from starsieve.ops.simulation.stamps import store_stamps
 from starsieve.ops.simulation.tree import joined
 from starsieve.projects.arrivals import announce_arrivals
-from starsieve.projects.bulk import Always, analyse, insert_columns, reserve_ids, trusted_references
+from starsieve.projects.bulk import Always, analyse, insert_columns, reserve_ids
 from starsieve.projects.models import Origin, Project, Subject, SubjectSet, Workflow, WorkflowVersion
 from starsieve.projects.services import link_subject_set
 
@@ -200,9 +201,7 @@ def _store_block(run: _Run, block: Block) -> int:
     truth = make_truth(definition, block.n_subjects, rng)
     said = make_said(definition, block, truth, run.skills, run.time, rng)
     tallies = tallies_of(said.steps, said.subject, block.n_subjects)
-    # The volunteers are this simulation's own, and go only together with its set.
-    held = [run.workflow.project, run.workflow, run.version, run.subject_set]
-    with transaction.atomic(), trusted_references(held):
+    with transaction.atomic():
         ids = reserve_ids(Subject, block.n_subjects)
         _store_subjects(run, block, truth, ids, rng)
         _store_classifications(run, block, said, ids)
@@ -292,4 +291,5 @@ def _store_gold(run: _Run, block: Block, truth: Truth, ids: Ints, rng: np.random
         "created_at": Always(_before(run.time)),
     }
     insert_columns(GoldStandard, columns, len(subjects))
+    mark_training_subjects(workflow=run.workflow, subject_ids=sorted(set(subjects)))
     return len(subjects)
