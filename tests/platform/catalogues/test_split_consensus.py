@@ -417,6 +417,18 @@ def test_a_split_run_is_not_given_up_while_its_workers_are_away(voted: Any) -> N
     assert run.state == "done"
 
 
+def test_the_page_of_background_work_says_how_far_a_split_run_is(voted: Any) -> None:
+    from starsieve.catalogues.consensus import shards
+    from starsieve.ops.work import background_work
+
+    run = begin(voted(QUESTION))
+    work(run, at_most=run.split.n_shards)
+    shards.beat(shards.claim_shard(run_id=run.pk, held=[]))
+    step = background_work().workflows[0].consensus
+    assert step.level == "busy"
+    assert f"Round 1 on {run.split.n_shards} shards" in step.detail
+
+
 def test_a_message_for_a_run_that_is_over_does_nothing(voted: Any) -> None:
     from starsieve.catalogues.tasks import work_on_consensus
 

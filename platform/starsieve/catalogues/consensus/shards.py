@@ -74,8 +74,10 @@ def claim_shard(*, run_id: int, held: Sequence[int]) -> ConsensusShard | None:
 
 
 def beat(shard: ConsensusShard) -> None:
-    """Say that the shard is being worked on."""
-    _held(shard).update(heartbeat_at=timezone.now())
+    """Say that the shard, and so the run, is being worked on."""
+    now = timezone.now()
+    if _held(shard).update(heartbeat_at=now):
+        ConsensusRun.objects.filter(pk=shard.split_id, state=JobState.RUNNING).update(heartbeat_at=now)
 
 
 def answer_round(*, shard: ConsensusShard, messages: Mapping[str, bytes]) -> None:

@@ -147,8 +147,12 @@ def _ask(split: ConsensusSplit, content: bytes, *, group: int, last_rounds: list
 
 
 def _moved_on(split: ConsensusSplit, **values: Any) -> bool:
+    """Begin the next round, unless somebody has: whether this call did."""
     same = ConsensusSplit.objects.filter(pk=split.pk, round=split.round)
-    return bool(same.update(round=split.round + 1, **values))
+    if not same.update(round=split.round + 1, **values):
+        return False
+    ConsensusRun.objects.filter(pk=split.pk).update(heartbeat_at=timezone.now())
+    return True
 
 
 def _answer(shard: ConsensusShard) -> dict[str, bytes]:
