@@ -19,6 +19,7 @@ from classify.retirement import BY_RULE, counts_of
 from classify.tallying import Codes, states_of
 from classify.urgency import urgency_of
 from classify.versions import counts_towards, definition_of
+from classify.vocabulary import Vocabulary
 from starsieve.projects.bulk import update_columns
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.models import WorkflowVersion
@@ -183,19 +184,12 @@ def _fetch(subject_ids: list[int], current: WorkflowVersion) -> list[tuple[int, 
 
 
 def _tallies(definition: WorkflowDefinition, rows: _Rows, n_subjects: int) -> list[dict[str, Any]]:
-    values: dict[str, list[Any]] = {key: [None] * len(rows.said) for key in definition.tasks}
-    for code, annotations in enumerate(rows.said):
-        for annotation in annotations:
-            values[annotation["task"]][code] = annotation["value"]
+    vocabulary = Vocabulary(definition.tasks)
+    for annotations in rows.said:
+        vocabulary.learn(annotations)
     tallies: list[dict[str, Any]] = [{} for _ in range(n_subjects)]
-    for key, said in values.items():
-        answers = [value for value in said if value is not None]
-        if not answers:
-            continue
-        is_answer = np.array([value is not None for value in said])
-        answered = is_answer[rows.code]
-        renumbered = (np.cumsum(is_answer) - 1)[rows.code[answered]]
-        states = states_of(definition.tasks[key], rows.subject[answered], renumbered, answers, n_subjects)
+    for key, answers in vocabulary.answers(rows.subject, rows.code).items():
+        states = states_of(definition.tasks[key], *answers, n_subjects)
         for tally, state in zip(tallies, states, strict=True):
             if state is not None:
                 tally[key] = state

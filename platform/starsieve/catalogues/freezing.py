@@ -1,5 +1,6 @@
 """Fixing what a release is made of: the last classification that counts, and what can change about its subjects."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,9 +13,10 @@ from classify.models import Classification, GoldStandard, SubjectProgress
 from ml_worker.models import JobState, Prediction, PrefilterBatch
 from starsieve.catalogues.consensus.gold import gold_by_subject
 from starsieve.catalogues.models import FrozenSubject, Release
+from starsieve.projects.bulk import update_columns
 from starsieve.projects.models import Workflow
 
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 5000
 #: What PostgreSQL calls a lock that was not to be had in time.
 LOCK_NOT_AVAILABLE = "55P03"
 
@@ -101,10 +103,9 @@ def freeze_gold(release: Release) -> None:
     gold = gold_by_subject(rows.values_list("subject_id", "task", "value"))
     ids = sorted(gold)
     for start in range(0, len(ids), ROWS_AT_ONCE):
-        frozen = list(release.subjects.filter(subject_id__in=ids[start : start + ROWS_AT_ONCE]))
-        for subject in frozen:
-            subject.gold = gold[subject.subject_id]
-        FrozenSubject.objects.bulk_update(frozen, ["gold"])
+        frozen = release.subjects.filter(subject_id__in=ids[start : start + ROWS_AT_ONCE])
+        found = dict(frozen.values_list("pk", "subject_id"))
+        update_columns(FrozenSubject, list(found), {"gold": [json.dumps(gold[subject]) for subject in found.values()]})
 
 
 def score_annotations(model_ids: list[int]) -> dict[str, Combinable | Subquery]:

@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 
 from ml_worker.models import ModelVersion
+from starsieve.catalogues.ledger import Ledger
 from starsieve.catalogues.models import Release
-from starsieve.catalogues.reduction import Ledger
 from starsieve.catalogues.release_settings import METHODS
 
 WRITTEN_WITH = ("numpy", "pyarrow", "astropy")

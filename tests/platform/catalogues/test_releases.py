@@ -196,7 +196,8 @@ def test_many_subjects_come_in_chunks(
     for name in names:
         survey.answer(workflow, name, "B")
     whole = make_release(workflow, formats=("csv",))
-    monkeypatch.setattr("starsieve.catalogues.reduction.SUBJECTS_AT_ONCE", 3)
+    monkeypatch.setattr("starsieve.catalogues.by_subject.SUBJECTS_IN_PILE", 3)
+    monkeypatch.setattr("starsieve.catalogues.by_subject.ROWS_DEALT", 2)
     monkeypatch.setattr("starsieve.catalogues.writers.base.BATCH_ROWS", 2)
     assert file_bytes(make_release(workflow, formats=("csv",))) == file_bytes(whole)
 

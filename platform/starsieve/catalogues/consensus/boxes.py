@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from aggregation.box_results import SETTLED, ConsensusBoxes, settled_subjects
 from aggregation.boxes import consensus_boxes
@@ -15,9 +16,24 @@ from starsieve.projects.task_types.boxes import SIDES
 
 DECIMALS = 6
 PIXEL_DECIMALS = 3
+ERRORS = ("x_error", "y_error", "width_error", "height_error")
+EXPECTED = ("expected_missed", "expected_false", "expected_inaccurate", "risk")
+
+FloatArray = npt.NDArray[np.float64]
 
 #: Subject id → the true boxes on it, none included.
 TrueBoxes = Mapping[int, Sequence[dict[str, float]]]
+
+
+class ClumpColumns(NamedTuple):
+    """A row per consensus box, by subject. `numbers` has the sides and what else is known of each, by name;
+    `label_fractions` a column per tool.
+    """
+
+    subject: IntArray
+    n_marks: IntArray
+    numbers: dict[str, FloatArray]
+    label_fractions: FloatArray
 
 
 @dataclass(frozen=True)
@@ -43,16 +59,34 @@ class BoxOutcome:
         """What is said of one subject, in plain numbers."""
         first, last = np.searchsorted(self.found.subject, [row, row + 1])
         subjects = self.found.subjects
-        errors = {
-            name: round(float(getattr(subjects, name)[row]), DECIMALS)
-            for name in ("expected_missed", "expected_false", "expected_inaccurate", "risk")
-        }
+        errors = {name: float(column[row]) for name, column in self.errors.items()}
         return {
             "n": int(subjects.n_seen[row]),
             "clumps": [self._clump(number) for number in range(first, last)],
             **errors,
             "settled": SETTLED[self.settled[row]],
         }
+
+    @cached_property
+    def errors(self) -> dict[str, FloatArray]:
+        """The expected errors of every subject, by their names in `said_of`."""
+        subjects = self.found.subjects
+        return {name: _rounded(getattr(subjects, name), DECIMALS) for name in EXPECTED}
+
+    def clumps_of(self, first: int, last: int) -> "ClumpColumns":
+        """What `said_of` says of the clumps of subjects `first` … `last` - 1, in columns."""
+        found = self.found
+        begin, end = np.searchsorted(found.subject, [first, last])
+        part = slice(begin, end)
+        errors = np.round(found.standard_errors[part], PIXEL_DECIMALS)
+        numbers = {
+            **dict(zip(SIDES, np.round(found.boxes[part], PIXEL_DECIMALS).T, strict=True)),
+            **dict(zip(ERRORS, errors.T, strict=True)),
+            "probability": _rounded(found.probability[part], DECIMALS),
+        }
+        return ClumpColumns(
+            found.subject[part], found.n_marks[part], numbers, np.round(found.label_fractions[part], DECIMALS)
+        )
 
     def marks_on(self, row: int) -> dict[str, Any]:
         """All marks on one subject with the number of their clump (-1: none), and the skills of who looked."""
@@ -84,7 +118,7 @@ class BoxOutcome:
         errors = np.round(found.standard_errors[number], PIXEL_DECIMALS).tolist()
         return {
             **dict(zip(SIDES, np.round(found.boxes[number], PIXEL_DECIMALS).tolist(), strict=True)),
-            **dict(zip(("x_error", "y_error", "width_error", "height_error"), errors, strict=True)),
+            **dict(zip(ERRORS, errors, strict=True)),
             "n_marks": int(found.n_marks[number]),
             "n_seen": int(found.n_seen[number]),
             "probability": round(float(found.probability[number]), DECIMALS),
@@ -155,3 +189,8 @@ def _gold_rows(marks: TaskMarks, gold: TrueBoxes) -> tuple[IntArray, Any] | None
             codes += [code] * len(true)
             boxes += true
     return (np.array(codes, dtype=np.int64), np.array(boxes)) if codes else None
+
+
+def _rounded(numbers: FloatArray, decimals: int) -> FloatArray:
+    """Each as Python rounds it, as `said_of` does."""
+    return np.array([round(number, decimals) for number in numbers.tolist()], dtype=np.float64)

@@ -50,10 +50,11 @@ class Outcome:
 
     def said_of(self, row: int) -> dict[str, Any]:
         """What is said of one subject, in plain numbers; "answer" is still a code."""
-        return {name: column[row].tolist() for name, column in self._rounded.items()}
+        return {name: column[row].tolist() for name, column in self.rounded.items()}
 
     @cached_property
-    def _rounded(self) -> dict[str, npt.NDArray[Any]]:
+    def rounded(self) -> dict[str, npt.NDArray[Any]]:
+        """What is said of all subjects, by the same names."""
         columns: dict[str, npt.NDArray[Any]] = {"n": self.n_votes, "p": self.posterior, "answer": self.answer}
         if self.reach is not None:
             columns["reach"] = self.reach

@@ -144,7 +144,8 @@ def consensus_on_subjects(workflow: Workflow, subject_ids: Sequence[int]) -> Sub
     if run is None or not counts_towards(run.workflow_version, workflow.current):
         return SubjectsConsensus(None, {})
     of = {subject_id: tasks for subject_id, run_id, tasks in found if run_id == run.pk}
-    for subject_id, believed in believed_of(workflow, subject_ids).items():
+    known = {pk: {key: said["n"] for key, said in tasks.items() if "p" in said} for pk, tasks in of.items()}
+    for subject_id, believed in believed_of(workflow, subject_ids, known=known).items():
         _add_later_votes(of.setdefault(subject_id, {}), believed, run, definition_of(workflow.current))
     return SubjectsConsensus(run if of else None, of)
 

@@ -35,6 +35,14 @@ class SubjectTable:
             found[key] = values
         return found
 
+    def rows_of(self, key: str, subject_ids: IntArray) -> tuple[Outcome | BoxOutcome | None, IntArray]:
+        """The outcome of one task, and the row in it of each of these subjects, -1 where it says nothing."""
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            return None, np.full(len(subject_ids), -1)
+        row = np.minimum(np.searchsorted(outcome.subject_ids, subject_ids), len(outcome.subject_ids) - 1)
+        return outcome, np.where(outcome.subject_ids[row] == subject_ids, row, -1)
+
     def marks_on(self, subject_id: int) -> dict[str, dict[str, Any]]:
         """Task key → marks and who drew them, of the tasks in which boxes are drawn."""
         rows = self._rows_of(subject_id)

@@ -1,17 +1,20 @@
-"""The base table: a Parquet file that is appended to row by row and read back in batches of columns."""
+"""The base table: a Parquet file that is appended to chunk by chunk and read back in batches of columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from starsieve.catalogues.columns import Column
 
 BATCH_ROWS = 8192
 ARROW_TYPES = {"id": pa.int64(), "count": pa.int32(), "float": pa.float64(), "bool": pa.bool_(), "text": pa.string()}
+Values = Sequence[Any] | npt.NDArray[Any]
 NULLABLE = frozenset({"float", "text"})
 
 
@@ -26,7 +29,7 @@ class TableInfo:
 
 @dataclass
 class BaseTable:
-    """Writes rows (tuples in the order of `columns`) to `path`, then serves them in batches.
+    """Writes columns to `path` chunk by chunk, then serves them in batches; how they were portioned leaves no trace.
 
     While writing it notes what formats with fixed widths need: the number of rows and each text's longest value.
     """
@@ -36,7 +39,7 @@ class BaseTable:
     info: TableInfo
     n_rows: int = 0
     widths: dict[str, int] = field(default_factory=dict)
-    _pending: list[Sequence[Any]] = field(default_factory=list)
+    _pending: list[pa.Table] = field(default_factory=list)
     _writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
@@ -65,29 +68,49 @@ class BaseTable:
         ]
         return pa.schema(fields, metadata={"description": self.info.description, **dict(self.info.facts)})
 
-    def append(self, row: Sequence[Any]) -> None:
-        self._pending.append(row)
-        if len(self._pending) >= BATCH_ROWS:
-            self._flush()
+    def append(self, values: Mapping[str, Values]) -> None:
+        """The next rows: column name → its values, all of one length. None and nan are null."""
+        arrays = [
+            pa.array(values[column.name], type=part.type, from_pandas=True)
+            for column, part in zip(self.columns, self.schema, strict=True)
+        ]
+        table = pa.Table.from_arrays(arrays, schema=self.schema)
+        for column, array in zip(self.columns, arrays, strict=True):
+            if column.kind == "text":
+                self.widths[column.name] = max(self.widths[column.name], _longest(array))
+        self.n_rows += table.num_rows
+        self._pending.append(table)
+        if sum(part.num_rows for part in self._pending) >= BATCH_ROWS:
+            self._write_whole_groups()
+
+    def _write_whole_groups(self) -> None:
+        table = pa.concat_tables(self._pending).combine_chunks()
+        whole = table.num_rows - table.num_rows % BATCH_ROWS
+        for start in range(0, whole, BATCH_ROWS):
+            self._write(table.slice(start, BATCH_ROWS))
+        self._pending = [table.slice(whole)]
 
     def _flush(self) -> None:
-        if not self._pending:
-            return
-        values = list(zip(*self._pending, strict=True))
-        for column, column_values in zip(self.columns, values, strict=True):
-            if column.kind == "text":
-                longest = max(len(ascii_bytes(text)) for text in column_values)
-                self.widths[column.name] = max(self.widths[column.name], longest)
-        arrays = [pa.array(one, type=part.type) for one, part in zip(values, self.schema, strict=True)]
-        assert self._writer is not None
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self.schema))
-        self.n_rows += len(self._pending)
+        rest = pa.concat_tables(self._pending).combine_chunks() if self._pending else None
+        if rest is not None and rest.num_rows:
+            self._write(rest)
         self._pending = []
+
+    def _write(self, group: pa.Table) -> None:
+        assert self._writer is not None
+        self._writer.write_table(group)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in order, at most BATCH_ROWS at a time."""
         with pq.ParquetFile(self.path) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS)
+
+
+def _longest(texts: pa.Array) -> int:
+    """Bytes of the longest text in formats that know ASCII only."""
+    is_ascii = pc.fill_null(pc.string_is_ascii(texts), True)
+    plain = pc.max(pc.binary_length(texts.filter(is_ascii))).as_py() or 0
+    return max([plain, *(len(ascii_bytes(text)) for text in texts.filter(pc.invert(is_ascii)).to_pylist())])
 
 
 def ascii_bytes(text: str | None) -> bytes:

@@ -1,17 +1,17 @@
 """CSV as in RFC 4180 with line feeds, UTF-8: empty field for null, true/false, floats that read back exactly."""
 
-import csv
 from typing import Any
 
 from starsieve.catalogues.writers.base import BaseTable
+from starsieve.catalogues.writers.texts import as_texts, bytes_of, csv_field, joined
 
 
 def write(table: BaseTable, path: str) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow([column.name for column in table.columns])
+    with open(path, "wb") as file:
+        file.write(",".join(column.name for column in table.columns).encode() + b"\n")
         for batch in table.batches():
-            rows.writerows(zip(*(map(as_text, column.to_pylist()) for column in batch.columns), strict=True))
+            fields = [as_texts(column, as_text) for column in batch.columns]
+            file.write(bytes_of(joined(*fields, between=",", end="\n")))
 
 
 def as_text(value: Any) -> str:
@@ -19,4 +19,6 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return csv_field(value)
+    return repr(value)

@@ -10,6 +10,7 @@ from astropy.io.votable import tree
 
 from starsieve.catalogues.columns import Column
 from starsieve.catalogues.writers.base import BaseTable
+from starsieve.catalogues.writers.texts import as_texts, bytes_of, joined
 
 DATATYPES = {"id": "long", "count": "int", "float": "double", "bool": "boolean"}
 END_OF_FIELDS = "  </TABLE>"
@@ -19,12 +20,12 @@ FORBIDDEN = dict.fromkeys([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0xFFFE,
 
 def write(table: BaseTable, path: str) -> None:
     head, tail = _frame(table)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(f"{head}   <DATA>\n    <TABLEDATA>\n")
+    with open(path, "wb") as file:
+        file.write(f"{head}   <DATA>\n    <TABLEDATA>\n".encode())
         for batch in table.batches():
-            for row in zip(*(map(_cell, column.to_pylist()) for column in batch.columns), strict=True):
-                file.write(f"     <TR>{''.join(row)}</TR>\n")
-        file.write(f"    </TABLEDATA>\n   </DATA>\n{tail}")
+            cells = [as_texts(column, _cell) for column in batch.columns]
+            file.write(bytes_of(joined("     <TR>", *cells, end="</TR>\n")))
+        file.write(f"    </TABLEDATA>\n   </DATA>\n{tail}".encode())
 
 
 def _frame(table: BaseTable) -> tuple[str, str]:
