@@ -377,7 +377,6 @@ def test_rows_that_are_read_ahead_come_in_order_and_so_does_an_error(monkeypatch
 
     taken: list[int] = []
     with pytest.raises(OSError, match="gone"):
-        for row in read_ahead(breaking()):
-            taken.append(row.number)
+        taken.extend(row.number for row in read_ahead(breaking()))
     assert taken == list(range(2, 22))  # what came together with the error is not handed out
     assert [row.number for row in read_ahead(iter(rows_of(25)))] == list(range(2, 27))
