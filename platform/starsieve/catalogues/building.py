@@ -29,6 +29,7 @@ from starsieve.catalogues.snapshots.reading import read_snapshot
 from starsieve.catalogues.snapshots.state import count_up_to
 from starsieve.catalogues.tidy import TidyClassifications
 from starsieve.catalogues.writers import SUFFIXES, WRITERS, BaseTable, TableInfo
+from starsieve.projects.task_types import BoxesTask, TextTask
 
 OnProgress = Callable[[int], None]
 
@@ -88,7 +89,9 @@ def _write_all(release: Release, work: Path, on_progress: OnProgress) -> Built:
 def _sort(release: Release, path: Path, on_progress: OnProgress) -> BySubject:
     """The release's classifications, subject by subject."""
     workflow, watermark = release.workflow, release.watermark
-    stored = BySubject(path, frozen_ids(release), count_up_to(workflow, watermark))
+    tasks = release.workflow_version.parsed.tasks.values()
+    own_words = any(isinstance(task, BoxesTask | TextTask) for task in tasks)
+    stored = BySubject(path, frozen_ids(release), count_up_to(workflow, watermark), own_words=own_words)
     for _ in stored.deal(read_snapshot(workflow=workflow, up_to=watermark, columns=COLUMNS), release.second_looks):
         on_progress(0)
     return stored

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 IntArray = npt.NDArray[np.int64]
 
-#: Classifications that are held in memory at once, roughly, and subjects. Of very many, piles become larger.
+#: Classifications that are held in memory at once, roughly, and subjects; fewer where each says something of its own,
+#: in boxes or in words. Of very many, piles become larger.
 ROWS_IN_PILE = 30_000
+OWN_WORDS_IN_PILE = 8_000
 SUBJECTS_IN_PILE = 15_000
 MOST_PILES = 1000
 #: Rows that are dealt at once: so many, and more if pieces of piles would be smaller than that.
@@ -51,12 +53,16 @@ class Pile(NamedTuple):
 
 
 class BySubject:
-    """The classifications of `subject_ids` (increasing), some `n_rows` of them, by way of the file `path`."""
+    """The classifications of `subject_ids` (increasing), some `n_rows` of them, by way of the file `path`.
 
-    def __init__(self, path: Path, subject_ids: IntArray, n_rows: int) -> None:
+    `own_words`: hardly two of them say the same.
+    """
+
+    def __init__(self, path: Path, subject_ids: IntArray, n_rows: int, *, own_words: bool) -> None:
         self.subject_ids = subject_ids
+        in_pile = OWN_WORDS_IN_PILE if own_words else ROWS_IN_PILE
         n_subjects = len(subject_ids)
-        n_piles = min(max(1, -(-n_rows // ROWS_IN_PILE), -(-n_subjects // SUBJECTS_IN_PILE)), MOST_PILES)
+        n_piles = min(max(1, -(-n_rows // in_pile), -(-n_subjects // SUBJECTS_IN_PILE)), MOST_PILES)
         self._in_pile = max(1, -(-n_subjects // n_piles))
         self._pieces: list[list[int]] = [[] for _ in range(0, n_subjects, self._in_pile)]
         self._dealt_at_once = max(ROWS_DEALT, ROWS_IN_PIECE * len(self._pieces))

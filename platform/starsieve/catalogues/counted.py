@@ -14,7 +14,7 @@ from starsieve.catalogues.models import Release
 from starsieve.projects.task_types import Task
 
 #: So much text of annotations is kept in mind, because it will be said again.
-MOST_CHARACTERS = 8_000_000
+MOST_CHARACTERS = 4_000_000
 #: The one way to write a value, whatever a database made of it.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
