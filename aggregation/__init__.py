@@ -7,6 +7,14 @@ Functions take integer codes counted from 0, one row per vote (COO form), and re
 from aggregation._box_fit import BoxModel
 from aggregation._debias_curves import AnswerCurve
 from aggregation._geometry import box_iou, point_boxes
+from aggregation._pooled_rounds import (
+    MISLEADING,
+    PooledPosteriors,
+    PooledRound,
+    report_from_bytes,
+    round_from_bytes,
+    to_bytes,
+)
 from aggregation.agreement import KappaReport, kappa_report, mean_absolute_level_error, quadratic_weighted_kappa
 from aggregation.box_plots import DrawnMarks, boxes_size, plot_boxes
 from aggregation.box_results import SETTLED, BoxSubjects, BoxVolunteers, ConsensusBoxes, settled_subjects
@@ -52,7 +60,7 @@ from aggregation.metrics import (
 )
 from aggregation.ordinal import OrdinalGrades, RunningOrdinalGrades, ordinal_grades
 from aggregation.plots import figure_svg, plot_completeness, plot_confusion, plot_reliability
-from aggregation.pooled import MISLEADING, PooledDawidSkene, pooled_dawid_skene
+from aggregation.pooled import PooledDawidSkene, pooled_dawid_skene
 from aggregation.retirement import Retirement, RetirementRule, Verdict, retire, risk_limit
 from aggregation.running import (
     Running,
@@ -63,6 +71,7 @@ from aggregation.running import (
     RunningSwapEM,
     RunningWeighted,
 )
+from aggregation.sharded import PooledFit, PooledShard, ShardedPooled, shard_of
 from aggregation.swap import RunningSwap, Swap, swap
 from aggregation.swap_em import SwapEM, swap_em
 from aggregation.tallies import (
@@ -113,6 +122,10 @@ __all__ = [
     "Majority",
     "OrdinalGrades",
     "PooledDawidSkene",
+    "PooledFit",
+    "PooledPosteriors",
+    "PooledRound",
+    "PooledShard",
     "PooledTree",
     "RatioDebiased",
     "Reliability",
@@ -129,6 +142,7 @@ __all__ = [
     "RunningSwapEM",
     "RunningTally",
     "RunningWeighted",
+    "ShardedPooled",
     "SubjectBoxes",
     "Swap",
     "SwapEM",
@@ -185,14 +199,18 @@ __all__ = [
     "quadratic_weighted_kappa",
     "reach_probability",
     "reliability",
+    "report_from_bytes",
     "retire",
     "risk_limit",
+    "round_from_bytes",
     "score_bins",
     "settled_subjects",
+    "shard_of",
     "swap",
     "swap_em",
     "tally_from_counts",
     "tally_votes",
+    "to_bytes",
     "vote_worth",
     "weighted_votes",
     "wilson_interval",

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from aggregation._question import Question, Skills, held_out_cells, row_max, row_sum, sum_rows, tempering
-from aggregation._votes import BoolArray, FloatArray, IntArray
+from aggregation._votes import Bits, BoolArray, FloatArray, IntArray, scramble
 
 #: Correlations to choose from. Volunteers are never taken for quite independent: they all saw the same picture.
 CORRELATIONS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.55)
 #: Votes that the estimate reads at most (about).
 SAMPLE = 60_000
-
-Bits = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -48,13 +45,18 @@ class HiddenVotes:
     muddled: float
 
 
-def estimate_correlation(votes: HiddenVotes) -> float:
+def predictability(votes: HiddenVotes) -> FloatArray:
+    """Log-likelihood of the hidden votes with each of `CORRELATIONS`; sums over subjects, so that shards add up."""
+    return np.array([_predictability(votes, correlation) for correlation in CORRELATIONS])
+
+
+def best_correlation(log_likelihood: FloatArray) -> float:
     """Choose the correlation with which the other votes on a subject predict each vote best.
 
     A posterior that is too sure of itself predicts the next vote badly, so the likelihood of hidden votes finds
     how much of the evidence to believe, without any gold answer.
     """
-    return CORRELATIONS[int(np.argmax([_predictability(votes, correlation) for correlation in CORRELATIONS]))]
+    return CORRELATIONS[int(np.argmax(log_likelihood))]
 
 
 def _predictability(votes: HiddenVotes, correlation: float) -> float:
@@ -108,10 +110,10 @@ def sampled_rows(question: Question) -> IntArray:
     """Subjects to read: all with two votes or more, or such a part of them that holds about `SAMPLE` votes.
 
     The part is chosen by what was voted and not by how ids are numbered, so that the estimate does not change
-    when subjects, volunteers or rows are listed in another order.
+    when subjects, volunteers or rows are listed in another order, or divided into other shards.
     """
     chosen: BoolArray = question.n_votes > 1
-    n_votes = int(question.n_votes.sum())
+    n_votes = int(question.given.sum())
     if n_votes > SAMPLE:
         chosen &= _digest(question) < np.uint64(SAMPLE / n_votes * 2**64)
     return np.flatnonzero(chosen)
@@ -120,15 +122,7 @@ def sampled_rows(question: Question) -> IntArray:
 def _digest(question: Question) -> Bits:
     """64 scrambled bits of each subject's votes: the answers, and how many votes their volunteers gave."""
     code = (question.n_given[:, np.newaxis] * question.n_answers + np.arange(question.n_answers)).ravel()
-    bits = _scramble(code.astype(np.uint64))[question.said.indices] * question.said.data.astype(np.uint64)
+    bits = scramble(code.astype(np.uint64))[question.said.indices] * question.said.data.astype(np.uint64)
     total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(bits, dtype=np.uint64)])
     # Unsigned sums wrap around, and their differences wrap back.
-    return _scramble(total[question.said.indptr[1:]] - total[question.said.indptr[:-1]])
-
-
-def _scramble(code: Bits) -> Bits:
-    """Mix 64 bits (the finaliser of SplitMix; Steele, Lea & Flood 2014, OOPSLA)."""
-    code = code + np.uint64(0x9E3779B97F4A7C15)
-    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return code ^ (code >> np.uint64(31))
+    return scramble(total[question.said.indptr[1:]] - total[question.said.indptr[:-1]])

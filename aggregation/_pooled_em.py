@@ -2,6 +2,9 @@
 
 One question alone is a tree of one node. The true state of a subject is a path through the tree; a question on
 the path has a true answer there, a question off the path is answered all the same by volunteers who strayed.
+
+The E-step looks at each subject by itself, so that subjects may be divided into shards; the M-step needs of each shard
+what `_pooled_counts` adds up.
 """
 
 from __future__ import annotations
@@ -11,12 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from aggregation._correlation import CORRELATIONS, estimate_correlation, hidden_votes, sampled_rows
+from aggregation._correlation import CORRELATIONS, hidden_votes, predictability, sampled_rows
 from aggregation._question import (
     Evidence,
     Question,
     Skills,
-    estimate_skills,
     held_out_log_clear,
     log_clear,
     row_max,
@@ -24,11 +26,10 @@ from aggregation._question import (
     tempering,
     weigh,
 )
-from aggregation._votes import BoolArray, FloatArray, IntArray
+from aggregation._votes import FloatArray, IntArray
 
-#: Share of subjects that no volunteer can see, to start with, and the pseudo-subjects that hold it off 0 and 1.
+#: Share of subjects that no volunteer can see, to start with.
 _MUDDLED = 0.05
-_MUDDLED_EVIDENCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -97,38 +98,6 @@ class Beliefs:
     log_likelihood: float
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The last beliefs, the parameters per question that they teach, and how EM ended."""
-
-    parameters: list[Parameters]
-    beliefs: Beliefs
-    n_iterations: int
-    converged: bool
-
-
-def fit(tree: Tree, start: Beliefs, max_iterations: int, tolerance: float) -> Fit:
-    """Alternate M and E until the log-likelihood changes by less than `tolerance` of its size."""
-    beliefs = start
-    del start
-    for n_iterations in range(1, max_iterations + 1):
-        parameters = [_maximise(tree, task, beliefs) for task in range(len(tree.questions))]
-        previous = beliefs.log_likelihood
-        del beliefs  # as large as the votes: make room for the next
-        evidence = [
-            weigh(log_clear(question, each.skills), question.log_guess, each.muddled)
-            for question, each in zip(tree.questions, parameters, strict=True)
-        ]
-        beliefs = believe(tree, parameters, evidence, _log_off_path(tree, parameters))
-        gain = abs(beliefs.log_likelihood - previous)
-        converged = bool(gain <= tolerance * abs(beliefs.log_likelihood))
-        if converged or n_iterations == max_iterations:
-            # The skills that these beliefs teach: only of such can a subject's own part be left out (`calibrate`).
-            taught = [_maximise(tree, task, beliefs) for task in range(len(tree.questions))]
-            return Fit(taught, beliefs, n_iterations, converged)
-    raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
-
-
 def start_from(tree: Tree, answer: list[FloatArray]) -> Beliefs:
     """Beliefs to start with, from P(answer k) per question: paths as the answers lead."""
     reach = np.zeros((len(tree.gold), len(tree.questions)))
@@ -139,53 +108,13 @@ def start_from(tree: Tree, answer: list[FloatArray]) -> Beliefs:
     return Beliefs(answer, reach, clear, -np.inf)
 
 
-def _maximise(tree: Tree, task: int, beliefs: Beliefs) -> Parameters:
-    question, known = tree.questions[task], tree.gold[:, task] >= 0
-    counted = (question.n_votes > 0) & ~known
-    if not counted.any():
-        counted = question.n_votes > 0  # gold subjects are chosen, not typical; better than nothing
-    reached = beliefs.reach[:, task]
-    joint = beliefs.answer[task] * reached[:, np.newaxis]
-    weight = counted.astype(float)
-    # A machine tells how common answers are on subjects without votes too: those it was sure of may get none.
-    common = (counted | (_machine_speaks(tree, task) & ~known)).astype(float) @ joint + 1.0
-    applies = float(weight @ reached)
-    hidden = applies - float(weight @ row_sum(beliefs.clear[task]))
-    muddled = (hidden + _MUDDLED_EVIDENCE * applies + 1.0) / (applies * (1.0 + 2.0 * _MUDDLED_EVIDENCE) + 2.0)
-    off_path = question.guess
-    if task != tree.order[0]:
-        strayed = 1.0 + (1.0 - reached) @ question.counts
-        off_path = strayed / strayed.sum()
-    return Parameters(
-        skills=estimate_skills(question, beliefs.clear[task]),
-        prior=common / common.sum(),
-        muddled=muddled,
-        off_path=off_path,
-        machine=_machine(tree.machine[task], joint),
-    )
-
-
-def _machine_speaks(tree: Tree, task: int) -> BoolArray:
-    """Subjects of which something is known beside the votes, bool (n_subjects,)."""
-    speaks = np.zeros(len(tree.gold), dtype=bool)
-    evidence, bins = tree.evidence[task], tree.machine[task]
-    if evidence is not None:
-        speaks |= evidence.any(axis=1)
-    if bins is not None:
-        speaks |= bins >= 0
-    return speaks
-
-
-def _machine(bins: IntArray | None, joint: FloatArray) -> FloatArray | None:
-    """P(score bin | class k), with one pseudo-score per class spread as the scores are."""
-    if bins is None:
-        return None
-    seen = np.flatnonzero(bins >= 0)
-    n_bins = int(bins.max(initial=-1)) + 1
-    each = np.stack([np.bincount(bins[seen], column[seen], minlength=n_bins) for column in joint.T])
-    table: FloatArray = each + (each.sum(axis=0) + 1.0) / (each.sum() + n_bins)
-    table /= table.sum(axis=1, keepdims=True)
-    return table
+def expect(tree: Tree, parameters: Sequence[Parameters]) -> Beliefs:
+    """E-step of all questions."""
+    evidence = [
+        weigh(log_clear(question, each.skills), question.log_guess, each.muddled)
+        for question, each in zip(tree.questions, parameters, strict=True)
+    ]
+    return believe(tree, parameters, evidence, _log_off_path(tree, parameters))
 
 
 def believe(
@@ -258,39 +187,49 @@ class Calibrated:
 
     beliefs: Beliefs
     held_out: Beliefs
-    correlation: list[float]
     log_clear: list[FloatArray]
 
 
-def calibrate(tree: Tree, done: Fit) -> Calibrated:
-    """Last E-step: honest evidence, tempered by the correlation that predicts hidden votes best."""
-    log_off = _log_off_path(tree, done.parameters)
-    correlation, evidence, tempered_off, held = [], [], [], []
-    for task, (question, each) in enumerate(zip(tree.questions, done.parameters, strict=True)):
-        clear = done.beliefs.clear[task]
-        rho = _correlation(tree, task, each, done.beliefs, log_off[task])
-        share = tempering(question.n_votes, rho)
-        honest = held_out_log_clear(question, each.skills, clear)
-        correlation.append(rho)
+def calibrate(
+    tree: Tree, parameters: Sequence[Parameters], beliefs: Beliefs, correlation: Sequence[float]
+) -> Calibrated:
+    """Last E-step: honest evidence, tempered by each question's correlation.
+
+    `parameters` are those that the `beliefs` of all shards have taught: only of such can a subject's own part be left
+    out.
+    """
+    log_off = _log_off_path(tree, parameters)
+    evidence, tempered_off, held = [], [], []
+    for task, (question, each) in enumerate(zip(tree.questions, parameters, strict=True)):
+        share = tempering(question.n_votes, correlation[task])
+        honest = held_out_log_clear(question, each.skills, beliefs.clear[task])
         held.append(honest)
         evidence.append(weigh(honest * share[:, np.newaxis], question.log_guess * share, each.muddled))
         tempered_off.append(log_off[task] * share)
-    beliefs = believe(tree, done.parameters, evidence, tempered_off)
+    told = believe(tree, parameters, evidence, tempered_off)
     unknown = replace(tree, gold=np.full_like(tree.gold, -1))
-    held_out = believe(unknown, done.parameters, evidence, tempered_off) if (tree.gold >= 0).any() else beliefs
-    return Calibrated(beliefs, held_out, correlation, held)
+    held_out = believe(unknown, parameters, evidence, tempered_off) if (tree.gold >= 0).any() else told
+    return Calibrated(told, held_out, held)
 
 
-def _correlation(tree: Tree, task: int, each: Parameters, beliefs: Beliefs, log_off: FloatArray) -> float:
+def resemblance(tree: Tree, parameters: Sequence[Parameters], beliefs: Beliefs) -> FloatArray:
+    """How well each of `CORRELATIONS` predicts hidden votes, float (n_questions, n_correlations)."""
+    log_off = _log_off_path(tree, parameters)
+    return np.stack(
+        [_resemblance(tree, task, each, beliefs, log_off[task]) for task, each in enumerate(parameters)],
+    )
+
+
+def _resemblance(tree: Tree, task: int, each: Parameters, beliefs: Beliefs, log_off: FloatArray) -> FloatArray:
     question = tree.questions[task]
     rows = sampled_rows(question)
     if not rows.size:
-        return CORRELATIONS[0]
-    own = weigh(log_clear(question, each.skills)[rows], question.log_guess[rows], each.muddled)
+        return np.zeros(len(CORRELATIONS))
+    own = weigh(log_clear(question, each.skills, rows), question.log_guess[rows], each.muddled)
     reached = beliefs.reach[rows, task]
     outside = np.column_stack([beliefs.answer[task][rows] * reached[:, np.newaxis] / own.likelihood, 1.0 - reached])
     # Both parts relative to the likelihood of the votes: exp(log_scale) on the path, exp(log_off) off it.
     outside[:, -1] *= np.exp(np.minimum(own.log_scale - log_off[rows], 700.0))
     outside /= np.maximum(row_sum(outside), np.finfo(float).tiny)[:, np.newaxis]
     clear = beliefs.clear[task]
-    return estimate_correlation(hidden_votes(question, each.skills, each.muddled, each.off_path, clear, outside, rows))
+    return predictability(hidden_votes(question, each.skills, each.muddled, each.off_path, clear, outside, rows))

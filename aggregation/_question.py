@@ -8,13 +8,13 @@ does not apply, because the true path leads elsewhere ("off-path").
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 from scipy import sparse
 
-from aggregation._votes import FloatArray, IntArray, Votes, count, ratio
+from aggregation._votes import FloatArray, IntArray, Votes, ratio
 from aggregation.tallies import count_votes
 
 #: Before any vote, the crowd is taken to be right this often, with the weight of this many votes per class.
@@ -42,6 +42,9 @@ class Question:
         Votes for each answer, float (n_subjects, n_answers).
     n_votes
         Votes of each subject, int (n_subjects,).
+    given
+        Votes of each volunteer for each answer on all subjects, those of other shards too, float (n_volunteers,
+        n_answers).
     guess
         How often each answer is given, float (n_answers,): what a vote on a muddled subject looks like.
     log_guess
@@ -51,13 +54,17 @@ class Question:
     said: sparse.csr_matrix
     counts: FloatArray
     n_votes: IntArray
+    given: FloatArray
     guess: FloatArray
     log_guess: FloatArray
-    n_volunteers: int
 
     @property
     def n_answers(self) -> int:
         return len(self.guess)
+
+    @property
+    def n_volunteers(self) -> int:
+        return len(self.given)
 
     @property
     def n_subjects(self) -> int:
@@ -66,17 +73,32 @@ class Question:
     @property
     def n_given(self) -> IntArray:
         """Votes given by each volunteer, int (n_volunteers,)."""
-        by_cell = np.asarray(self.said.sum(axis=0)).reshape(self.n_volunteers, self.n_answers)
-        given: IntArray = by_cell.sum(axis=1).astype(np.int64)
+        given: IntArray = self.given.sum(axis=1).astype(np.int64)
         return given
 
     @classmethod
     def of(cls, votes: Votes) -> Question:
         said = incidence(votes)
-        given = count(votes.answer, votes.n_answers) + 1.0
-        guess = given / given.sum()
         counts = count_votes(votes.subject, votes.answer, votes.n_subjects, votes.n_answers).astype(float)
-        return cls(said, counts, votes.n_votes, guess, counts @ np.log(guess), votes.n_volunteers)
+        given = np.asarray(said.sum(axis=0)).reshape(votes.n_volunteers, votes.n_answers)
+        guess = guess_of(given)
+        return cls(said, counts, votes.n_votes, given, guess, counts @ np.log(guess))
+
+    def among(self, place: IntArray, given: FloatArray) -> Question:
+        """The same votes as part of more: volunteer j becomes `place[j]`, increasing; `given` has the votes of all."""
+        volunteer, answer = np.divmod(self.said.indices.astype(np.int64), self.n_answers)
+        column = place[volunteer] * self.n_answers + answer
+        shape = (self.n_subjects, given.size)
+        said = sparse.csr_matrix((self.said.data, column, self.said.indptr), shape=shape)
+        guess = guess_of(given)
+        return replace(self, said=said, given=given, guess=guess, log_guess=self.counts @ np.log(guess))
+
+
+def guess_of(given: FloatArray) -> FloatArray:
+    """How often each answer is given, one pseudo-vote each included, float (n_answers,)."""
+    votes = given.sum(axis=0) + 1.0
+    guess: FloatArray = votes / votes.sum()
+    return guess
 
 
 @dataclass(frozen=True)
@@ -122,10 +144,19 @@ def incidence(votes: Votes) -> sparse.csr_matrix:
     return sparse.coo_matrix((np.ones(len(column)), (votes.subject, column)), shape=shape).tocsr()
 
 
-def estimate_skills(question: Question, clear: FloatArray) -> Skills:
-    """M-step: ``A^j[k,.] ~ Dirichlet(strength * crowd_k)`` given P(subject is clear and of class k), (n, K)."""
+def expected_votes(question: Question, clear: FloatArray) -> FloatArray:
+    """Votes of volunteer j for answer y on clear subjects of class k, float (n_volunteers, y, k).
+
+    `clear` is P(subject is clear and of class k), (n_subjects, K).
+    """
     n_answers = question.n_answers
-    soft = (question.said.T @ clear).reshape(question.n_volunteers, n_answers, n_answers)
+    soft: FloatArray = (question.said.T @ clear).reshape(question.n_volunteers, n_answers, n_answers)
+    return soft
+
+
+def estimate_skills(soft: FloatArray) -> Skills:
+    """M-step: ``A^j[k,.] ~ Dirichlet(strength * crowd_k)`` given the expected votes of all subjects."""
+    n_answers = soft.shape[1]
     total = _sum_answers(soft)
     crowd = FIRST_GUESS_VOTES * first_guess(n_answers) + soft.sum(axis=0).T
     crowd /= crowd.sum(axis=1, keepdims=True)
@@ -166,10 +197,11 @@ def _sum_answers(table: FloatArray) -> FloatArray:
     return total
 
 
-def log_clear(question: Question, skills: Skills) -> FloatArray:
-    """Log probability of each subject's votes if it is clear and of class k, float (n_subjects, K)."""
-    table = np.log(skills.cells()).reshape(question.said.shape[1], question.n_answers)
-    result: FloatArray = question.said @ table
+def log_clear(question: Question, skills: Skills, rows: IntArray | None = None) -> FloatArray:
+    """Log probability of the votes of each subject, or of those in `rows`, if it is clear and of class k, (n, K)."""
+    said = question.said if rows is None else question.said[rows]
+    table = np.log(skills.cells()).reshape(said.shape[1], question.n_answers)
+    result: FloatArray = said @ table
     return result
 
 

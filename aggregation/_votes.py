@@ -10,6 +10,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+Bits = npt.NDArray[np.uint64]
 
 #: Largest code allowed per row when the number of codes is not given: ids that were never encoded
 #: (a 64-bit primary key, say) would otherwise ask for terabytes.
@@ -125,3 +126,11 @@ def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, empty: npt.Array
     out: FloatArray = np.full(top.shape, empty, dtype=np.float64)
     np.divide(top, bottom, out=out, where=bottom > 0)
     return out
+
+
+def scramble(code: Bits) -> Bits:
+    """Mix 64 bits (the finaliser of SplitMix; Steele, Lea & Flood 2014, OOPSLA)."""
+    code = code + np.uint64(0x9E3779B97F4A7C15)
+    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return code ^ (code >> np.uint64(31))

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from aggregation._question import Question, estimate_skills
+from aggregation._pooled_rounds import MISLEADING, PooledPosteriors
+from aggregation._question import Question, estimate_skills, expected_votes
 from aggregation._votes import FloatArray, check_votes
 from aggregation.calibration import CalibrationMap
-from aggregation.pooled import MISLEADING, PooledDawidSkene
+from aggregation.pooled import PooledDawidSkene
+from aggregation.sharded import PooledFit
 from aggregation.tallies import topological_order
 from aggregation.tree import PooledTree
 
@@ -252,13 +254,26 @@ def start_pooled(fit: PooledDawidSkene) -> Started:
 
 def start_tree(fit: PooledTree, next_task: Sequence[Sequence[int]]) -> list[Started]:
     """Go on from `pooled_tree`, one entry per task; `cells` are of the task's own `volunteers`."""
+    return _start_each(fit, fit.evidence, next_task)
+
+
+def start_sharded(fit: PooledFit, said: PooledPosteriors, next_task: Sequence[Sequence[int]]) -> list[Started]:
+    """Go on from a shard of a `ShardedPooled`, one entry per task: `evidence` is of the shard's subjects, `cells` of
+    the task's `volunteers` in all shards.
+    """
+    return _start_each(fit, said.evidence, next_task)
+
+
+def _start_each(
+    fit: PooledTree | PooledFit, evidence: Sequence[FloatArray], next_task: Sequence[Sequence[int]]
+) -> list[Started]:
     return [
         Started(
             LiveQuestion(
                 fit.prior[task], fit.crowd[task], fit.guess[task], fit.off_path[task], fit.muddled[task],
                 fit.correlation[task], MISLEADING, tuple(leads_to), fit.calibration[task],
             ),
-            fit.evidence[task],
+            evidence[task],
             fit.confusion[task],
         )
         for task, leads_to in enumerate(next_task)
@@ -281,7 +296,7 @@ def start_from_posterior(
     n_subjects, n_answers = posterior.shape
     sizes = {"n_subjects": n_subjects, "n_volunteers": n_volunteers}
     question = Question.of(check_votes(subject, volunteer, answer, n_answers, **sizes))
-    skills = estimate_skills(question, posterior)
+    skills = estimate_skills(expected_votes(question, posterior))
     prior = posterior.mean(axis=0) if n_subjects else np.full(n_answers, 1.0 / n_answers)
     live = LiveQuestion(prior, skills.crowd, question.guess, question.guess, leads_to=(-1,) * n_answers)
     evidence = np.log(np.maximum(posterior, _TINY)) - np.log(np.maximum(prior, _TINY))

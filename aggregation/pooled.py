@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from aggregation import _em, _pooled_em
+from aggregation._pooled_rounds import MAX_ITERATIONS, TOLERANCE
+from aggregation._pooled_table import check_evidence, check_machine, question_tree
 from aggregation._question import Question
 from aggregation._votes import FloatArray, IntArray, check_gold, check_votes, modal_answer
-from aggregation.calibration import CalibrationMap, cross_calibrated
-
-#: Share of subjects on which everybody may be misled alike: votes never make the posterior surer than this.
-MISLEADING = 0.01
-
-MAX_ITERATIONS = 1000
-TOLERANCE = 3e-5
+from aggregation.calibration import CalibrationMap
+from aggregation.sharded import PooledShard, ShardedPooled
 
 
 @dataclass(frozen=True)
@@ -150,15 +145,8 @@ def pooled_dawid_skene(
         check_votes(subject, volunteer, answer, n_answers, n_subjects=n_subjects, n_volunteers=n_volunteers)
     )
     known = check_gold(gold, question.n_subjects, question.n_answers)
-    jurors = (_check_evidence(evidence, question), _check_machine(machine, question))
+    jurors = (check_evidence(evidence, question), check_machine(machine, question))
     return fit_pooled(question, known, *jurors, max_iterations=max_iterations, tolerance=tolerance)[0]
-
-
-class Details(NamedTuple):
-    """What a running form goes on from."""
-
-    fit: _pooled_em.Fit
-    final: _pooled_em.Calibrated
 
 
 def fit_pooled(
@@ -169,95 +157,31 @@ def fit_pooled(
     *,
     max_iterations: int = MAX_ITERATIONS,
     tolerance: float = TOLERANCE,
-) -> tuple[PooledDawidSkene, Details]:
-    """`pooled_dawid_skene` of checked votes, and how it came about."""
+) -> tuple[PooledDawidSkene, FloatArray]:
+    """`pooled_dawid_skene` of checked votes (a sharded fit of one shard), and the expected votes of `Skills`."""
     known = np.full(question.n_subjects, -1, dtype=np.int64) if gold is None else gold
-    tree = _pooled_em.Tree(
-        questions=[question],
-        next_task=[[-1] * question.n_answers],
-        order=[0],
-        gold=known[:, np.newaxis],
-        evidence=[evidence],
-        machine=[machine],
-    )
-    fit, final = fit_tree(tree, max_iterations, tolerance)
-    parameters = fit.parameters[0]
-    held_out, calibration = settle(tree, 0, fit, final)
-    posterior = _em.clamp(held_out, known)
+    shard = PooledShard(question_tree(question, known, evidence, machine), [np.arange(question.n_volunteers)])
+    model = ShardedPooled.of_question(question.n_answers, max_iterations=max_iterations, tolerance=tolerance)
+    fit, (said,), last = model.run([shard])
+    posterior = said.posterior[0]
     result = PooledDawidSkene(
         posterior=posterior,
         answer=modal_answer(posterior, (question.n_votes > 0) | (known >= 0)),
         n_votes=question.n_votes,
-        held_out=held_out,
-        calibration=calibration,
-        prior=parameters.prior,
-        confusion=parameters.skills.cells().transpose(0, 2, 1),
-        crowd=parameters.skills.crowd,
-        strength=parameters.skills.strength,
-        muddled=parameters.muddled,
-        correlation=final.correlation[0],
-        machine=parameters.machine,
-        guess=question.guess,
-        evidence=final.log_clear[0],
-        n_given=question.n_given,
-        log_likelihood=fit.beliefs.log_likelihood,
+        held_out=said.held_out[0],
+        calibration=fit.calibration[0],
+        prior=fit.prior[0],
+        confusion=fit.confusion[0],
+        crowd=fit.crowd[0],
+        strength=fit.strength[0],
+        muddled=fit.muddled[0],
+        correlation=fit.correlation[0],
+        machine=fit.machine[0],
+        guess=fit.guess[0],
+        evidence=said.evidence[0],
+        n_given=fit.n_given[0],
+        log_likelihood=fit.log_likelihood,
         n_iterations=fit.n_iterations,
         converged=fit.converged,
     )
-    return result, Details(fit, final)
-
-
-def fit_tree(
-    tree: _pooled_em.Tree, max_iterations: int, tolerance: float
-) -> tuple[_pooled_em.Fit, _pooled_em.Calibrated]:
-    """EM from vote fractions, with gold also from the gold answers alone (the better optimum), and the last step."""
-    with_gold = bool((tree.gold >= 0).any())
-    starts = zip(
-        *(
-            _em.start_posteriors(question.counts, tree.gold[:, task], with_gold)
-            for task, question in enumerate(tree.questions)
-        ),
-        strict=True,
-    )
-    fits = [
-        _pooled_em.fit(tree, _pooled_em.start_from(tree, list(start)), max_iterations, tolerance) for start in starts
-    ]
-    best = max(fits, key=lambda each: each.beliefs.log_likelihood)
-    return best, _pooled_em.calibrate(tree, best)
-
-
-def settle(
-    tree: _pooled_em.Tree, task: int, fit: _pooled_em.Fit, final: _pooled_em.Calibrated
-) -> tuple[FloatArray, CalibrationMap | None]:
-    """Posterior of one question without the subjects' own gold, and the map that gold taught."""
-    believed = (1.0 - MISLEADING) * final.held_out.answer[task] + MISLEADING * fit.parameters[task].prior
-    gold = tree.gold[:, task]
-    if not (gold >= 0).any():
-        return believed, None
-    calibrated = cross_calibrated(believed, gold)
-    return calibrated.posterior, calibrated.map
-
-
-def _check_evidence(evidence: npt.ArrayLike | None, question: Question) -> FloatArray | None:
-    if evidence is None:
-        return None
-    table = np.asarray(evidence, dtype=float)
-    shape = (question.n_subjects, question.n_answers)
-    if table.shape != shape:
-        raise ValueError(f"evidence must have shape (n_subjects, n_answers) = {shape}, got {table.shape}")
-    if not np.isfinite(table).all():
-        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
-        raise ValueError(f"evidence[{row}] is {table[row]}: log-likelihoods must be finite; 0 says nothing")
-    return table
-
-
-def _check_machine(machine: npt.ArrayLike | None, question: Question) -> IntArray | None:
-    if machine is None:
-        return None
-    bins = np.asarray(machine)
-    if bins.shape != (question.n_subjects,) or (bins.size and bins.dtype.kind not in "iu"):
-        raise ValueError(
-            f"machine must hold one bin per subject ({question.n_subjects}), -1 where it has no say; "
-            f"got shape {bins.shape} of {bins.dtype}"
-        )
-    return bins.astype(np.int64)
+    return result, last.fit.taught[0].skills.soft

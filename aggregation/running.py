@@ -15,12 +15,13 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from aggregation._em import safe_log
+from aggregation._pooled_rounds import MISLEADING
 from aggregation._question import FIRST_GUESS_VOTES, Question, first_guess, incidence
 from aggregation._votes import FloatArray, IntArray, Votes, check_votes, ratio
 from aggregation.calibration import CalibrationMap
 from aggregation.dawid_skene import DawidSkene, dawid_skene, one_coin
 from aggregation.majority import Majority, majority
-from aggregation.pooled import MISLEADING, PooledDawidSkene, fit_pooled
+from aggregation.pooled import PooledDawidSkene, fit_pooled
 from aggregation.swap_em import SwapEM, swap_em
 from aggregation.weighted import WeightedVotes, weighted_votes
 
@@ -310,7 +311,7 @@ class RunningPooled(_RunningConfusion[PooledDawidSkene]):
     def _fit(self, subject: IntArray, volunteer: IntArray, answer: IntArray) -> PooledDawidSkene:
         sizes = {"n_subjects": self._n_subjects, "n_volunteers": self._n_volunteers}
         question = Question.of(check_votes(subject, volunteer, answer, self.n_answers, **sizes))
-        result, details = fit_pooled(question, self._known())
+        result, soft = fit_pooled(question, self._known())
         crowd = _Crowd(
             prior=result.prior.tolist(),
             crowd=result.crowd.tolist(),
@@ -321,6 +322,5 @@ class RunningPooled(_RunningConfusion[PooledDawidSkene]):
             misleading=MISLEADING,
             calibration=result.calibration,
         )
-        soft = details.fit.parameters[0].skills.soft
-        self._load(crowd, details.final.log_clear[0], question.log_guess, result.n_votes, soft)
+        self._load(crowd, result.evidence, question.log_guess, result.n_votes, soft)
         return result

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
-from aggregation import _em, _pooled_em
-from aggregation._question import Question
-from aggregation._votes import FloatArray, IntArray, Votes, check_codes, check_same_length
+from aggregation._pooled_rounds import MAX_ITERATIONS, TOLERANCE
+from aggregation._votes import FloatArray, IntArray
 from aggregation.calibration import CalibrationMap
-from aggregation.pooled import MAX_ITERATIONS, TOLERANCE, fit_tree, settle
-from aggregation.tallies import topological_order
+from aggregation.sharded import PooledShard, ShardedPooled
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,10 @@ def pooled_tree(
 
     Parameters
     ----------
-    subject, volunteer, task
+    subject, task
         Codes of each vote, int (n,). Repeats count as often as they are given: see `last_votes`.
+    volunteer
+        Codes or ids of whoever gave it, int (n,).
     answer
         Code of each vote among the answers of its task, int (n,).
     next_task
@@ -125,72 +124,27 @@ def pooled_tree(
     >>> bool(result.reach[0, 1] > result.reach[1, 1])
     True
     """
-    subjects, n_subjects = check_codes("subject", subject, n_subjects)
-    volunteers, _ = check_codes("volunteer", volunteer)
-    tasks, _ = check_codes("task", task, len(next_task))
-    answers, _ = check_codes("answer", answer)
-    check_same_length(subject=subjects, volunteer=volunteers, task=tasks, answer=answers)
-    order = _check_order(next_task, first)
-    known = _check_gold(gold, n_subjects, next_task)
-    people, questions = [], []
-    for code, leads_to in enumerate(next_task):
-        here = np.flatnonzero(tasks == code)
-        given, _ = check_codes(f"answer to task {code}", answers[here], len(leads_to))
-        who, local = np.unique(volunteers[here], return_inverse=True)
-        people.append(who)
-        questions.append(Question.of(Votes(subjects[here], local, given, n_subjects, len(who), len(leads_to))))
-    nothing = [None] * len(next_task)
-    tree = _pooled_em.Tree(questions, next_task, order, known, nothing, nothing)
-    fit, final = fit_tree(tree, max_iterations, tolerance)
-    settled = [settle(tree, code, fit, final) for code in range(len(next_task))]
+    shard = PooledShard.of_tree(subject, volunteer, task, answer, next_task, gold, first=first, n_subjects=n_subjects)
+    model = ShardedPooled(next_task, first, max_iterations, tolerance)
+    fit, (said,), _ = model.run([shard])
     return PooledTree(
-        posterior=[_em.clamp(held_out, known[:, code]) for code, (held_out, _) in enumerate(settled)],
-        reach=final.beliefs.reach,
-        n_votes=np.stack([question.n_votes for question in questions], axis=1),
-        held_out=[held_out for held_out, _ in settled],
-        calibration=[calibration for _, calibration in settled],
-        prior=[each.prior for each in fit.parameters],
-        crowd=[each.skills.crowd for each in fit.parameters],
-        strength=[each.skills.strength for each in fit.parameters],
-        muddled=[each.muddled for each in fit.parameters],
-        correlation=final.correlation,
-        guess=[question.guess for question in questions],
-        evidence=final.log_clear,
-        off_path=[each.off_path for each in fit.parameters],
-        confusion=[each.skills.cells().transpose(0, 2, 1) for each in fit.parameters],
-        volunteers=people,
-        n_given=[question.n_given for question in questions],
-        log_likelihood=fit.beliefs.log_likelihood,
+        posterior=said.posterior,
+        reach=said.reach,
+        n_votes=said.n_votes,
+        held_out=said.held_out,
+        calibration=fit.calibration,
+        prior=fit.prior,
+        crowd=fit.crowd,
+        strength=fit.strength,
+        muddled=fit.muddled,
+        correlation=fit.correlation,
+        guess=fit.guess,
+        evidence=said.evidence,
+        off_path=fit.off_path,
+        confusion=fit.confusion,
+        volunteers=fit.volunteers,
+        n_given=fit.n_given,
+        log_likelihood=fit.log_likelihood,
         n_iterations=fit.n_iterations,
         converged=fit.converged,
     )
-
-
-def _check_order(next_task: Sequence[Sequence[int]], first: int) -> list[int]:
-    if not 0 <= first < len(next_task):
-        raise ValueError(f"the first task is {first}, but there are {len(next_task)} tasks")
-    for task, targets in enumerate(next_task):
-        if not len(targets) or any(not -1 <= target < len(next_task) for target in targets):
-            raise ValueError(
-                f"task {task} leads to {list(targets)}: tasks are 0 to {len(next_task) - 1}, the end is -1"
-            )
-    order = topological_order(next_task, first)
-    missing = sorted(set(range(len(next_task))) - set(order))
-    if missing:
-        raise ValueError(f"task {missing[0]} cannot be reached from task {first}")
-    return order
-
-
-def _check_gold(gold: npt.ArrayLike | None, n_subjects: int, next_task: Sequence[Sequence[int]]) -> IntArray:
-    shape = (n_subjects, len(next_task))
-    if gold is None:
-        return np.full(shape, -1, dtype=np.int64)
-    table = np.asarray(gold)
-    if table.shape != shape or (table.size and table.dtype.kind not in "iu"):
-        raise ValueError(f"gold must be integers of shape (n_subjects, n_tasks) = {shape}, got {table.shape}")
-    sizes = np.array([len(targets) for targets in next_task])
-    wrong = np.argwhere((table < -1) | (table >= sizes))
-    if len(wrong):
-        row, task = wrong[0]
-        raise ValueError(f"gold[{row}, {task}] is {table[row, task]}: an answer code below {sizes[task]} or -1")
-    return table.astype(np.int64)

@@ -1,33 +1,42 @@
-"""The statements of one next and one submit, sent by a bare psycopg connection: what no application can undercut."""
+"""The statements of one next and one submit, sent by a bare psycopg connection: what no application can undercut.
 
-import json
+They are learned from the application: a volunteer's calls are listened to twice, and what differed between the two is
+found again in what the database had answered before, drawn anew if it was drawn, or kept.
+"""
+
+import random
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from benchmarks.site import process_seconds
 
-ANSWERED = "2026-11-22T12:00:00Z"
+ATTEMPTS = 20
+
+
+class Sent(NamedTuple):
+    """A statement, its parameters by name or place, whether it was part of a transaction, the first row it got."""
+
+    sql: str
+    parameters: dict[Any, Any]
+    is_inside: bool
+    row: Sequence[Any]
+
+
+Source = Callable[[Sequence[Sequence[Any]]], Any]
 
 
 class BareClient:
-    """One more volunteer at the workflow, whose classifications are stored but not thought about."""
+    """One more volunteer, whose classifications are stored but not thought about. `one_round` sends, through the
+    application, the next and submit that are listened to.
+    """
 
-    def __init__(self, url: str, workflow: Any) -> None:
+    def __init__(self, url: str, one_round: Callable[[], None]) -> None:
         import psycopg
-        from django.test import Client
 
-        from benchmarks.site import shortest_annotations
-        from classify.models import Volunteer
-        from starsieve.accounts.models import User
-
-        user = User.objects.create_user("bare")
-        client = Client()
-        client.force_login(user)
-        self.session = client.cookies["sessionid"].value
-        self.user, self.volunteer = user.pk, Volunteer.objects.create(user=user).pk
-        self.workflow = workflow
-        self.annotations = json.dumps(shortest_annotations(workflow))
+        self.statements = _learn(one_round)
         self.connection = psycopg.connect(url, autocommit=True)
         for _ in range(10):
             self._round()
@@ -44,31 +53,72 @@ class BareClient:
         return process_seconds(self.connection.info.backend_pid) - self.began
 
     def _round(self) -> None:
-        from classify import recording, selection
-
-        self._who()
-        window = selection.WINDOW.replace("{not_excluded}", "true")
-        asked = {"workflow": self.workflow.pk, "volunteer": self.volunteer, "below": selection.ABOVE_ALL_BUCKETS}
-        subject = self._send(window, asked | {"pivot": time.perf_counter() % 1, "count": 1})[2]
-        self._who()
+        """Everything up to the transaction, which is the last thing of a submit, and the transaction."""
+        rows: list[Sequence[Any]] = []
+        first_inside = next(i for i, (sent, _) in enumerate(self.statements) if sent.is_inside)
+        for sent, sources in self.statements[:first_inside]:
+            rows.append(self._send(sent, sources, rows))
         with self.connection.transaction():
-            lock = f"{recording.LOCK_PROGRESS.sql} {recording.LOCK_PROGRESS.lock}"
-            progress = self._send(lock, [self.workflow.pk, subject])[3]
-            version = self.workflow.current_id
-            answer = [uuid4().hex, self.workflow.pk, version, subject, self.volunteer, self.annotations]
-            self._send(recording.INSERT.sql, [*answer, ANSWERED, ANSWERED, ANSWERED, "{}", False])
-            values: dict[str, Any] = dict.fromkeys(recording.DERIVED_COLUMNS)
-            values |= {"classification_count": 1, "tallies": "{}", "tallied_version_id": version}
-            values |= {"retirement_reason": ""}
-            self.connection.execute(recording.UPDATE.sql, [*values.values(), progress], prepare=True)
+            for sent, sources in self.statements[first_inside:]:
+                rows.append(self._send(sent, sources, rows))
 
-    def _who(self) -> None:
-        from classify import access
-        from starsieve.accounts import middleware, sessions
+    def _send(self, sent: Sent, sources: Mapping[Any, Source], rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        values = sent.parameters | {place: source(rows) for place, source in sources.items()}
+        by_name = any(isinstance(place, str) for place in values)
+        cursor = self.connection.execute(sent.sql, values if by_name else list(values.values()), prepare=True)
+        return (cursor.fetchone() or ()) if cursor.description else ()
 
-        self._send(sessions.READ.sql, [self.session, ANSWERED])
-        self._send(middleware.READ.sql, [self.user])
-        self._send(access.BY_USER.sql, {"workflow": self.workflow.pk, "user": self.user})
 
-    def _send(self, sql: Any, parameters: Any) -> Any:
-        return self.connection.execute(sql, parameters, prepare=True).fetchone()
+def _learn(one_round: Callable[[], None]) -> list[tuple[Sent, dict[Any, Source]]]:
+    """The statements of a round, each with where its changing parameters come from."""
+    earlier: list[Sent] = []
+    for _ in range(ATTEMPTS):
+        with _listened() as heard:
+            one_round()
+        if [sent.sql for sent in heard] == [sent.sql for sent in earlier]:
+            return [(sent, _sources(i, earlier, heard)) for i, sent in enumerate(heard)]
+        earlier = heard
+    raise RuntimeError("no two rounds of next and submit sent the same statements")
+
+
+def _sources(i: int, earlier: Sequence[Sent], heard: Sequence[Sent]) -> dict[Any, Source]:
+    found = {}
+    for place, value in heard[i].parameters.items():
+        before = earlier[i].parameters[place]
+        if value != before and (source := _source(before, value, earlier[:i], heard[:i])):
+            found[place] = source
+    return found
+
+
+def _source(before: Any, value: Any, earlier: Sequence[Sent], heard: Sequence[Sent]) -> Source | None:
+    """Where a parameter comes from that was `before` in one round and is `value` in another; None: keep it."""
+    for i, (one, other) in enumerate(zip(earlier, heard, strict=True)):
+        for j, (old, new) in enumerate(zip(one.row, other.row, strict=False)):
+            if old == before and new == value:
+                return lambda rows, i=i, j=j: rows[i][j]
+    if isinstance(value, float):
+        return lambda _: random.random()
+    if isinstance(value, str) and len(value) == 32:
+        return lambda _: uuid4().hex
+    return None
+
+
+@contextmanager
+def _listened() -> Iterator[list[Sent]]:
+    """What the application sends inside."""
+    from django.db import connection
+
+    heard: list[Sent] = []
+
+    def listen(execute: Any, sql: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+        answer = execute(sql, parameters, many, context)
+        cursor, row = context["cursor"].cursor, ()
+        if cursor.description and cursor.rowcount > 0:
+            row = cursor.fetchone()
+            cursor.scroll(0, "absolute")  # for the application to read
+        by_place = parameters if isinstance(parameters, Mapping) else dict(enumerate(parameters or ()))
+        heard.append(Sent(sql, dict(by_place), connection.in_atomic_block, row))
+        return answer
+
+    with connection.execute_wrapper(listen):
+        yield heard

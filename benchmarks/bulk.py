@@ -13,7 +13,7 @@ from benchmarks.site import process_seconds
 
 PICTURES = 300
 HEADING = ["name", "image", "ra", "dec", "mag", "z", "survey", "#truth", "//source"]
-LEAST_IMPORTED = 20_000  # rows per second, one process waiting for the other
+LEAST_IMPORTED = 20_000  # rows per second, on a machine that has nothing else to do
 LONGEST_REBUILD = 180.0  # seconds for ten million classifications
 
 
@@ -30,10 +30,13 @@ def _import(folder: Path, n: int) -> Iterator[Figure]:
 
     make_workflow("import", 0)
     manifest = _write_manifest(folder, n)
+    began = time.monotonic()
     app, server = _spent(lambda: call_command("import_subjects", "import", str(manifest), stdout=StringIO()))
+    seconds = time.monotonic() - began
     yield Figure(f"import of {n:,} rows, the command", 1e6 * app / n, "CPU µs per row")
     yield Figure(f"import of {n:,} rows, its server process", 1e6 * server / n, "CPU µs per row")
-    yield Figure("import, rows per CPU second of both", n / (app + server), "1/s", at_least=LEAST_IMPORTED)
+    yield Figure("import, rows per CPU second of both", n / (app + server), "1/s")
+    yield Figure("import, rows on the clock", n / seconds, "1/s", at_least=LEAST_IMPORTED)
 
 
 def _write_manifest(folder: Path, n: int) -> Path:

@@ -3,15 +3,18 @@
 `next` leases what it serves to an identified volunteer for LEASE_SECONDS. A subject has room for one more while its
 classifications since its last reopening and the leases of others are fewer than the classifications it takes. A lease
 whose volunteer has classified the subject counts no longer (so that submitting needs no statement for it), nor does an
-expired one. A volunteer's own leases never hide a subject from them; asking again renews. MOST_HELD unanswered leases
-of one volunteer in one workflow are the most: who asks on gets what they hold, and cannot lease a workflow away.
+expired one. A volunteer's own leases never hide a subject from them; asking again renews, also those of subjects
+that the client says it has already. MOST_HELD unanswered leases of one volunteer in one workflow are the most: who asks
+on gets what they hold, and cannot lease a workflow away.
 
 Two who ask at once cannot both take the last place. On PostgreSQL a function does it within the statement that selects
-(migrations/0005_leasing.py), and as the table is unlogged its commit waits for no disk; on SQLite it is a transaction.
+(migrations/0005_leasing.py), and as the table is unlogged its commit waits for no disk; on SQLite it is a transaction,
+which waits for none either.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -45,6 +48,11 @@ FORGET_OWN = Statement(f"""
         (SELECT 1 FROM {CLASSIFICATION} done WHERE done.workflow_id = %(workflow)s
          AND done.volunteer_id = %(volunteer)s AND done.subject_id = {LEASE}.subject_id LIMIT 1) IS NOT NULL
     )
+""")
+RENEW_OWN = Statement(f"""
+    UPDATE {LEASE} SET expires_at = %(expires_at)s
+    WHERE volunteer_id = %(volunteer)s AND workflow_id = %(workflow)s AND expires_at < %(half_way)s
+    AND subject_id IN (SELECT value FROM json_each(%(excluded)s))
 """)
 HELD = Statement(
     f"SELECT subject_id FROM {LEASE} WHERE volunteer_id = %(volunteer)s AND workflow_id = %(workflow)s ORDER BY id"
@@ -96,16 +104,21 @@ class Leasing:
             return self._with_room(candidates, count)
         # The lock for writing is taken at once (transaction_mode IMMEDIATE), so that nobody leases between the look
         # and the lease.
-        with transaction.atomic():
+        with _without_waiting_for_the_disk(), transaction.atomic():
             FORGET_OWN.run(self.parameters)
+            if excluded:
+                self._renew(excluded)
             held = [subject_id for (subject_id,) in HELD.rows(self.parameters)]
             if len(held) >= MOST_HELD:
                 candidates = [subject_id for subject_id in held if subject_id not in excluded]
             taken = self._within_limit(self._with_room(candidates, count), held)
             if taken:
-                expires_at = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-                ADD.run({**self.parameters, "candidates": json.dumps(taken), "expires_at": expires_at})
+                ADD.run({**self.parameters, "candidates": json.dumps(taken), "expires_at": _in_lease_times(1)})
         return taken
+
+    def _renew(self, excluded: Collection[int]) -> None:
+        moments = {"expires_at": _in_lease_times(1), "half_way": _in_lease_times(0.5)}
+        RENEW_OWN.run({**self.parameters, **moments, "excluded": json.dumps(list(excluded))})
 
     def _with_room(self, candidates: Sequence[int], count: int) -> list[int]:
         rows = WITH_ROOM.rows({**self.parameters, "candidates": json.dumps(list(candidates)), "count": count})
@@ -117,6 +130,26 @@ class Leasing:
         free = MOST_HELD - len(held)
         new = [subject_id for subject_id in taken if subject_id not in held][: max(free, 0)]
         return [subject_id for subject_id in taken if subject_id in held or subject_id in new]
+
+
+def _in_lease_times(n: float) -> datetime:
+    return timezone.now() + timedelta(seconds=n * settings.LEASE_SECONDS)
+
+
+@contextmanager
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """SQLite: leases are worth nothing after a power cut. The next transaction that must last (settings) takes them to
+    the disk with itself; the file is whole either way, as it is written ahead. Within a transaction nothing changes.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            cursor.execute("PRAGMA synchronous=FULL")
 
 
 def seconds_to_wait(workflow_id: int) -> int:

@@ -107,8 +107,9 @@ def replay(definition: WorkflowDefinition, places: Sequence[PlaceLike], rows: Ro
     if definition.retirement.expert:
         by_expert = Classification.objects.filter(subject_id__in=sweep.subject_ids, by_expert=True)
         experts = frozenset(by_expert.values_list("pk", flat=True))
-    edges = np.searchsorted(rows.subject, np.arange(len(places) + 1)).tolist()
-    ids, codes = rows.id.tolist(), rows.code.tolist()
+    order = np.argsort(rows.subject, kind="stable")  # places may come in another order than their subjects
+    edges = np.searchsorted(rows.subject[order], np.arange(len(places) + 1)).tolist()
+    ids, codes = rows.id[order].tolist(), rows.code[order].tolist()
     found: list[Decision] = []
     for i, place in enumerate(places):
         steps = ((ids[row], rows.said[codes[row]]) for row in range(edges[i], edges[i + 1]))

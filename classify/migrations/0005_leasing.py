@@ -26,6 +26,7 @@ $$
 # The first `wanted` of the candidates that have room, leased to the volunteer (0: nobody yet, nothing is written).
 # Two who ask at once cannot both take the last place: a subject is leased under an advisory lock, after another look at
 # its room, and nobody waits for such a lock, so there is no deadlock. Whoever holds `most_held` gets what they hold.
+# What the client says it has already (`excluded`) is renewed in time.
 LEASE = """
 CREATE FUNCTION classify_lease_subjects(
     in_workflow bigint, for_volunteer bigint, candidates bigint[], excluded bigint[], wanted bigint, most_held bigint,
@@ -36,6 +37,8 @@ DECLARE
     left_to_take bigint := wanted;
     n_held bigint := 0;
     is_own boolean := false;
+    held_until timestamptz;
+    half_way timestamptz := now() + make_interval(secs => seconds / 2);
 BEGIN
     IF for_volunteer <> 0 THEN
         DELETE FROM classify_lease WHERE id IN (
@@ -46,6 +49,12 @@ BEGIN
                  WHERE done.workflow_id = in_workflow AND done.volunteer_id = for_volunteer
                  AND done.subject_id = own.subject_id LIMIT 1) IS NOT NULL
             ) FOR UPDATE SKIP LOCKED
+        );
+        UPDATE classify_lease SET expires_at = now() + make_interval(secs => seconds) WHERE id IN (
+            SELECT own.id FROM classify_lease own
+            WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow
+            AND own.subject_id = ANY (excluded) AND own.expires_at < half_way
+            FOR UPDATE SKIP LOCKED
         );
         SELECT count(*) INTO n_held FROM classify_lease own
         WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow;
@@ -61,18 +70,20 @@ BEGIN
         EXIT WHEN left_to_take <= 0;
         CONTINUE WHEN NOT classify_has_room(in_workflow, candidate, for_volunteer, full_at);
         IF for_volunteer <> 0 THEN
-            is_own := EXISTS (
-                SELECT 1 FROM classify_lease own WHERE own.workflow_id = in_workflow
-                AND own.subject_id = candidate AND own.volunteer_id = for_volunteer
-            );
+            SELECT own.expires_at INTO held_until FROM classify_lease own
+            WHERE own.workflow_id = in_workflow AND own.subject_id = candidate AND own.volunteer_id = for_volunteer;
+            is_own := FOUND;
             CONTINUE WHEN n_held >= most_held AND NOT is_own;
-            CONTINUE WHEN NOT pg_try_advisory_xact_lock(
-                hashtextextended('lease ' || in_workflow || ' ' || candidate, 0)
-            );
-            CONTINUE WHEN NOT classify_has_room(in_workflow, candidate, for_volunteer, full_at);
-            INSERT INTO classify_lease (workflow_id, subject_id, volunteer_id, expires_at)
-            VALUES (in_workflow, candidate, for_volunteer, now() + make_interval(secs => seconds))
-            ON CONFLICT (workflow_id, subject_id, volunteer_id) DO UPDATE SET expires_at = EXCLUDED.expires_at;
+            -- One's own that is not half over is not written again: who asks and asks leaves no trail of old rows.
+            IF NOT is_own OR held_until < half_way THEN
+                CONTINUE WHEN NOT pg_try_advisory_xact_lock(
+                    hashtextextended('lease ' || in_workflow || ' ' || candidate, 0)
+                );
+                CONTINUE WHEN NOT classify_has_room(in_workflow, candidate, for_volunteer, full_at);
+                INSERT INTO classify_lease (workflow_id, subject_id, volunteer_id, expires_at)
+                VALUES (in_workflow, candidate, for_volunteer, now() + make_interval(secs => seconds))
+                ON CONFLICT (workflow_id, subject_id, volunteer_id) DO UPDATE SET expires_at = EXCLUDED.expires_at;
+            END IF;
             IF NOT is_own THEN n_held := n_held + 1; END IF;
         END IF;
         left_to_take := left_to_take - 1;

@@ -158,6 +158,12 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 PREFILTER_LEASE_SECONDS = env.int("PREFILTER_LEASE_SECONDS", default=60)
 # How often the schedule looks for workflows whose models should be fitted again.
 CONSENSUS_SECONDS = env.int("CONSENSUS_SECONDS", default=300)
+# A run over more votes than this is divided over the workers; the most that one shard holds.
+CONSENSUS_SHARD_VOTES = env.int("CONSENSUS_SHARD_VOTES", default=20_000_000)
+# Shards whose votes a worker process keeps in memory from one round to the next.
+CONSENSUS_SHARDS_HELD = env.int("CONSENSUS_SHARDS_HELD", default=2)
+# A shard of a consensus run whose worker has not been heard of for this long is given to another.
+CONSENSUS_LEASE_SECONDS = env.int("CONSENSUS_LEASE_SECONDS", default=60)
 # How often new classifications are appended to the workflows' snapshots.
 SNAPSHOT_SECONDS = env.int("SNAPSHOT_SECONDS", default=60)
 # A subject that a volunteer was given is kept for them for so long, and only then given to another in their place.
@@ -187,6 +193,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "starsieve.catalogues.tasks.refresh_disagreements",
         "schedule": 30.0,
         "options": {"expires": 30},
+    },
+    "requeue-lost-consensus-shards": {
+        "task": "starsieve.catalogues.tasks.requeue_lost_consensus_shards",
+        "schedule": CONSENSUS_LEASE_SECONDS / 2,
+        "options": {"expires": CONSENSUS_LEASE_SECONDS},
     },
     "refresh-snapshots": {
         "task": "starsieve.catalogues.tasks.refresh_snapshots",

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -74,6 +75,22 @@ def test_own_leases_hide_nothing_and_asking_again_renews_them(world: Any) -> Non
     assert served(workflow, volunteer) == ids
     assert Lease.objects.count() == 3
     assert all((lease.expires_at - timezone.now()).total_seconds() > 100 for lease in Lease.objects.all())
+
+
+def test_what_the_client_says_it_has_is_renewed_while_it_is_at_work(world: Any) -> None:
+    workflow, volunteer = world.workflow(subjects=3, limit=2), world.volunteer()
+    mine = served(workflow, volunteer, count=2)
+    stranger = world.volunteer()
+    served(workflow, stranger)
+    Lease.objects.update(expires_at=timezone.now() + timedelta(seconds=20))
+    served(workflow, volunteer, count=1, exclude=mine)
+    left = {(lease.volunteer_id, lease.subject_id): lease.expires_at - timezone.now() for lease in Lease.objects.all()}
+    renewed = {who for who, time in left.items() if time > timedelta(seconds=100)}
+    assert renewed == {
+        (volunteer.pk, subject_id) for subject_id in workflow.project.subjects.values_list("id", flat=True)
+    }
+    served(workflow, world.volunteer(), count=1, exclude=mine)
+    assert Lease.objects.filter(subject__in=mine).exclude(volunteer__in=[volunteer, stranger]).count() == 0
 
 
 def test_an_answered_lease_counts_no_longer_beside_its_answer(world: Any) -> None:
@@ -242,3 +259,23 @@ def test_leases_do_not_change_progress(world: Any) -> None:
     before = list(SubjectProgress.objects.order_by("id").values())
     served(workflow, world.volunteer())
     assert list(SubjectProgress.objects.order_by("id").values()) == before
+
+
+def test_where_no_count_retires_nothing_is_leased_and_nobody_waits(world: Any) -> None:
+    from starsieve.projects.services import publish_version
+
+    workflow = world.workflow(subjects=1, limit=1)
+    definition = {**workflow.current.definition, "retirement": {"never": True}}
+    publish_version(workflow=workflow, definition=definition, user=workflow.project.created_by)
+    assert [len(served(workflow, world.volunteer())) for _ in range(4)] == [1] * 4
+    assert not Lease.objects.exists()
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL's leases are in a table that is not logged")
+@pytest.mark.django_db(transaction=True)
+def test_after_a_lease_sqlite_waits_for_the_disk_again(world: Any) -> None:
+    workflow = world.workflow()
+    for _ in ("once", "again"):
+        assert served(workflow, world.volunteer())
+        with connection.cursor() as cursor:
+            assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)

@@ -175,13 +175,14 @@ def test_nothing_is_scanned_and_a_lot_seen_costs_no_more(long_queue: LongQueue) 
             )
             assert "selection_by_priority" in plan or name == "TRAINING"
         assert steps_on_sqlite(old) < 100
-        assert steps_on_sqlite(old) <= 2 * steps_on_sqlite(new) + 10
+        # Who has seen it all has every part read, and once more to see whether one was cut.
+        assert steps_on_sqlite(old) <= 4 * steps_on_sqlite(new)
         return
     for mode in ("custom", "generic"):
         for name in STATEMENTS["postgresql"]:
             plan = postgresql_plan(name, old, mode)
             assert not [node for node in nodes(plan) if node["Node Type"] == "Seq Scan"], (mode, name, plan)
-        assert rows_read(postgresql_plan("WINDOW_TAKEN", old, mode)) <= 2 * 3 * selection_sql.CAP + 10
+        assert rows_read(postgresql_plan("WINDOW_TAKEN", old, mode)) <= 3 * 3 * selection_sql.CAP + 10
         assert rows_read(postgresql_plan("WINDOW_TAKEN", new, mode)) <= 2 * selection_sql.MOST_REMAINING + 10
         assert rows_read(postgresql_plan("HEAD_OF_QUEUE", old, mode)) <= 2 * selection_sql.HEAD + 10
 

@@ -183,7 +183,7 @@ def test_a_schedule_costs_one_statement_more(
         browser.force_login(world.user("ada"))
     submit(school.workflow, make_body(min(school.plain), version="1.2", answer="X"), by=browser)
     for _ in range(10):
-        with django_assert_max_num_queries(most + (7 if connection.vendor == "sqlite" else 0)):
+        with django_assert_max_num_queries(most + (9 if connection.vendor == "sqlite" else 0)):
             assert len(get_next(school.workflow, by=browser, count=3).json()["subjects"]) == 3
 
 

@@ -97,10 +97,12 @@ class ConsensusRunQuerySet(models.QuerySet["ConsensusRun"]):
         return self.filter(state__in=UNFINISHED)
 
     def lost(self) -> Self:
-        """Unfinished runs that nobody has worked on for a while."""
+        """Unfinished runs that nobody has worked on for a while; a split one is kept going shard by shard."""
         silent_since = timezone.now() - LOST_AFTER
-        return self.unfinished().filter(
-            Q(heartbeat_at__lt=silent_since) | Q(heartbeat_at=None, created_at__lt=silent_since)
+        return (
+            self.unfinished()
+            .filter(split=None)
+            .filter(Q(heartbeat_at__lt=silent_since) | Q(heartbeat_at=None, created_at__lt=silent_since))
         )
 
     def latest_done(self, workflow: Workflow) -> "ConsensusRun | None":
@@ -161,6 +163,76 @@ class SubjectConsensus(models.Model):
 
     def __str__(self) -> str:
         return f"consensus on subject {self.subject_id}"
+
+
+class ConsensusSplit(models.Model):
+    """A run that is divided into shards of subjects over the workers (consensus/split.py); gone when the run ends.
+
+    Groups of tasks are fitted one after the other, each in rounds: every shard answers what is asked, and the answers
+    of all of them make the next round.
+    """
+
+    run = models.OneToOneField(ConsensusRun, on_delete=models.CASCADE, primary_key=True, related_name="split")
+    n_shards = models.PositiveSmallIntegerField()
+    gold = models.JSONField(help_text="[subject id, task key, value] as they were when the run began.")
+    group = models.PositiveSmallIntegerField(default=0, help_text="Place of the group of tasks that is fitted now.")
+    round = models.PositiveIntegerField(default=0, help_text="Counted over all groups.")
+    last_rounds = models.JSONField(default=list, help_text="Of the groups that are fitted: the round that ended each.")
+
+    def __str__(self) -> str:
+        return f"split of {self.run}"
+
+
+class ConsensusShardQuerySet(models.QuerySet["ConsensusShard"]):
+    def unfinished(self) -> Self:
+        return self.filter(state__in=UNFINISHED)
+
+
+class ConsensusShard(models.Model):
+    """The subjects of a split run whose hash is `place`, and where they are in its round.
+
+    `claim` is held by the process that works on it now, `holder` names the one that has its votes in memory. The shard
+    at the place `n_shards` has no subjects: it is the end of the run, when all is fitted and has to be stored.
+    """
+
+    split = models.ForeignKey(ConsensusSplit, on_delete=models.CASCADE, related_name="shards")
+    place = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=9, choices=JobState.choices, default=JobState.PENDING)
+    claim = models.UUIDField(null=True, blank=True)
+    holder = models.CharField(max_length=300, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="In this round.")
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    n_classifications = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: not read yet.")
+    checksum = models.CharField(max_length=64, blank=True, help_text="Of its votes, which must not change in mid-run.")
+    error = models.TextField(blank=True)
+
+    objects = ConsensusShardQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["place"]
+        constraints = [models.UniqueConstraint(fields=["split", "place"], name="one_consensus_shard_per_place")]
+
+    def __str__(self) -> str:
+        return f"shard {self.place} of consensus run {self.split_id}"
+
+
+class ConsensusBlock(models.Model):
+    """A part of what a split run's shards are asked in a round, or of what one answers (consensus/blocks.py)."""
+
+    split = models.ForeignKey(ConsensusSplit, on_delete=models.CASCADE, related_name="blocks")
+    round = models.PositiveIntegerField()
+    name = models.CharField(max_length=20)
+    place = models.PositiveIntegerField()
+    content = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["split", "round", "name", "place"], name="consensus_blocks_do_not_overlap")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of round {self.round}, part {self.place}, of consensus run {self.split_id}"
 
 
 class SubjectDisagreement(models.Model):

@@ -13,7 +13,7 @@ from ml_worker.models import ModelVersion
 from starsieve.catalogues.clumps import TaskClumps
 from starsieve.catalogues.columns import EXPECTED_ERRORS, Layout, TaskColumns
 from starsieve.catalogues.consensus.boxes import BoxOutcome
-from starsieve.catalogues.consensus.methods import Outcome
+from starsieve.catalogues.consensus.outcome import Outcome
 from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.frozen import FrozenColumns
 from starsieve.catalogues.reduction import Reduced

@@ -1,7 +1,7 @@
 """Background work at a glance, for the people who run the site: what waits, what was done last, what went wrong."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Count, OuterRef, QuerySet, Subquery
@@ -73,7 +73,8 @@ def _workflows() -> Iterator[WorkflowWork]:
     workflows = Workflow.objects.filter(current__isnull=False).select_related("project").order_by("-id")
     newest = ConsensusRun.objects.filter(workflow=OuterRef("pk")).order_by("-pk").values("pk")[:1]
     shown = list(workflows.annotate(run=Subquery(newest))[:MOST_WORKFLOWS])
-    runs = ConsensusRun.objects.defer("tasks").in_bulk([workflow.run for workflow in shown if workflow.run])
+    whole = ConsensusRun.objects.select_related("split").defer("tasks", "split__gold")
+    runs = whole.in_bulk([workflow.run for workflow in shown if workflow.run])
     assessed = {row.workflow_id: row for row in Assessment.objects.filter(workflow__in=shown)}
     snapshots = {row.workflow_id: row for row in Snapshot.objects.filter(workflow__in=shown)}
     for workflow in shown:
@@ -92,7 +93,11 @@ def _consensus(run: ConsensusRun | None) -> Step:
         return Step("failed", "failed", run.finished_at, run.error)
     if run.state == JobState.DONE:
         return Step("ok", f"{run.n_classifications:,} classifications", run.finished_at)
-    return _under_way(run.heartbeat_at or run.created_at)
+    step = _under_way(run.heartbeat_at or run.created_at)
+    split = getattr(run, "split", None)
+    if split is None:
+        return step
+    return replace(step, detail=f"Round {split.round} on {split.n_shards} shards; what is lost goes to another worker.")
 
 
 def _assessment(row: Assessment | None) -> Step:

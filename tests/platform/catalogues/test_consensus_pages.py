@@ -16,6 +16,7 @@ from aggregation import reliability
 from starsieve.catalogues.consensus import judging, pictures, runs
 from starsieve.catalogues.consensus.methods import BOXES_METHOD, METHODS
 from starsieve.catalogues.consensus.pages import consensus_on_subjects
+from starsieve.catalogues.consensus.pooled import POOLED
 from starsieve.catalogues.consensus.words import METHOD_WORDS, percent
 from starsieve.catalogues.models import ConsensusRun
 from tests.platform.catalogues.conftest import BOXES, GRADE, TREE, box
@@ -413,7 +414,7 @@ def test_texts_and_questions_with_several_answers_stay_as_they_are(
 
 # --- Words --------------------------------------------------------------------------------------------------------
 def test_every_method_is_put_into_words() -> None:
-    assert set(METHOD_WORDS) == {*METHODS, BOXES_METHOD}
+    assert set(METHOD_WORDS) == {*METHODS, POOLED, BOXES_METHOD}
 
 
 @pytest.mark.parametrize(

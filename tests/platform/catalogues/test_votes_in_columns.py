@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from starsieve.catalogues.consensus.votes import VoteTable, coded
+from aggregation.codes import coded
+from starsieve.catalogues.consensus.votes import VoteTable
 from tests.platform.catalogues.conftest import BOXES, GRADE, box
 
 TREE = {
@@ -92,23 +93,28 @@ def same(one: Any, other: Any) -> None:
 @pytest.mark.parametrize("tasks", [TREE, GRADE, BOXES], ids=["tree", "grade", "boxes"])
 def test_a_run_reads_the_votes_that_the_database_has(crowded: Any, tasks: Any, seed: int) -> None:
     from classify.models import Classification
-    from starsieve.catalogues.consensus import runs
+    from starsieve.catalogues.consensus.reading import read_votes
     from starsieve.catalogues.models import ConsensusRun
 
     workflow = crowded(tasks, seed)
-    run = ConsensusRun(workflow=workflow, workflow_version=workflow.current)
+    run = ConsensusRun(workflow=workflow, workflow_version=workflow.current, watermark=2**40)
     told: list[int] = []
-    read = runs._read_votes(run, workflow.current.parsed, told.append)
+    read = VoteTable(workflow.current.parsed)
+    n_classifications = read_votes(run, read, on_progress=told.append)
     expected = one_by_one(workflow)
     keys = [key for key, task in workflow.current.parsed.tasks.items() if task.consensus is not None]
     assert keys
     for key in keys:
-        same(read.table.of(key), expected.of(key))
+        same(read.of(key), expected.of(key))
     if tasks is BOXES:
-        same(read.table.marks_of("T0"), expected.marks_of("T0"))
+        same(read.marks_of("T0"), expected.marks_of("T0"))
     counted = Classification.objects.counted().filter(workflow=workflow, workflow_version=workflow.current).count()
-    assert read.counts["n_classifications"] == told[-1] == counted
-    assert read.counts["n_read"] == Classification.objects.filter(workflow=workflow).count()
+    assert n_classifications == told[-1] == counted
+    shards = [VoteTable(workflow.current.parsed) for _ in range(3)]
+    assert sum(read_votes(run, each, home=(place, 3)) for place, each in enumerate(shards)) == counted
+    for key in keys:
+        ids = [each.of(key).subject_ids for each in shards]
+        assert np.array_equal(np.sort(np.concatenate(ids)), expected.of(key).subject_ids)
 
 
 def test_texts_that_nobody_said_are_no_votes(survey: Any) -> None:

@@ -1,6 +1,6 @@
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 from django.test.utils import CaptureQueriesContext
 
 from starsieve.projects.imports import ImportReport, RefusedRow, RowError, SubjectRow, import_subjects
-from starsieve.projects.manifests import read_manifest
+from starsieve.projects.manifests import read_ahead, read_manifest
 from starsieve.projects.models import Project, Subject, SubjectImport
 from starsieve.projects.services import create_subject_set
 from starsieve.projects.sources import ImageFolder
@@ -366,3 +366,17 @@ def test_simulated_sets_hold_simulated_subjects(load: Any, project: Project) -> 
     simulated, _ = create_subject_set(project=project, name="Painted", origin="simulated")
     load("name,image\na,a.png\n", into=simulated)
     assert Subject.objects.get().origin == "simulated"
+
+
+def test_rows_that_are_read_ahead_come_in_order_and_so_does_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("starsieve.projects.manifests.ROWS_AHEAD", 10)
+
+    def breaking() -> Iterator[SubjectRow]:
+        yield from rows_of(25)
+        raise OSError("gone")
+
+    taken: list[int] = []
+    with pytest.raises(OSError, match="gone"):
+        taken.extend(row.number for row in read_ahead(breaking()))
+    assert taken == list(range(2, 22))  # what came together with the error is not handed out
+    assert [row.number for row in read_ahead(iter(rows_of(25)))] == list(range(2, 27))

@@ -12,7 +12,7 @@ from aggregation.intervals import wilson_interval
 from aggregation.metrics import Reliability, reliability
 from starsieve.catalogues.consensus.boxes import BoxOutcome, TrueBoxes
 from starsieve.catalogues.consensus.gold import KnownAnswers
-from starsieve.catalogues.consensus.methods import FloatArray, Outcome
+from starsieve.catalogues.consensus.outcome import FloatArray, Outcome
 from starsieve.catalogues.consensus.subjects import answer_labels
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types.boxes import SIDES

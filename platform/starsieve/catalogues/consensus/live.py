@@ -1,7 +1,8 @@
 """Handing on to the volunteers' side what a run has learnt, so that votes are weighed as they come."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ class LiveTasks:
     def group(self) -> Group:
         return Group(self.tasks, LiveModel(tuple(each.question for each in self.started)))
 
+    def on(self, rows: npt.NDArray[np.bool_]) -> "LiveTasks":
+        """With the evidence on some of the subjects only."""
+        started = tuple(each._replace(evidence=each.evidence[rows]) for each in self.started)
+        return replace(self, started=started, subject_ids=self.subject_ids[rows], n_votes=self.n_votes[rows])
+
     def skills(self) -> Iterator[tuple[int, str, Any]]:
         """(volunteer id, task, confusion matrix)."""
         for key, started, ids in zip(self.tasks, self.started, self.volunteer_ids, strict=True):
@@ -49,19 +55,27 @@ class LiveTasks:
             yield from ((subject, key, row) for subject, row in zip(ids, rows, strict=True))
 
 
-def weigh_from_now_on(*, version: WorkflowVersion, watermark: int, found: Iterable[LiveTasks]) -> None:
+def weigh_from_now_on(
+    *,
+    version: WorkflowVersion,
+    watermark: int,
+    found: Sequence[LiveTasks],
+    by_shard: Iterable[Sequence[LiveTasks]] | None = None,
+) -> None:
     """Put what was learnt into force, and look at the subjects that it moves (classify/assessment.py). Without any task
     that goes on vote by vote, changes nothing.
+
+    `found` knows the crowd. With `by_shard` the evidence comes from there, each time for other subjects.
     """
-    live = list(found)
-    if not live:
+    if not found:
         return
+    shards = [found] if by_shard is None else by_shard
     fit = put_in_force(
         version=version,
         watermark=watermark,
-        groups=[each.group for each in live],
-        skills=_by_id(row for each in live for row in each.skills()),
-        evidence=_by_id(row for each in live for row in each.evidence()),
+        groups=[each.group for each in found],
+        skills=_by_id(row for each in found for row in each.skills()),
+        evidence=chain.from_iterable(_by_id(row for each in live for row in each.evidence()) for live in shards),
     )
     if fit is not None:
         assess(workflow=version.workflow)

@@ -8,7 +8,7 @@ from classify.results import Believed, believed_of
 from classify.versions import counts_towards, definition_of
 from ml_worker.models import UNFINISHED, JobState
 from starsieve.catalogues.consensus.judging import FEWEST_GOLD
-from starsieve.catalogues.consensus.methods import DECIMALS
+from starsieve.catalogues.consensus.outcome import DECIMALS
 from starsieve.catalogues.consensus.pictures import Picture, task_pictures
 from starsieve.catalogues.consensus.runs import modelled_tasks
 from starsieve.catalogues.consensus.subjects import answer_labels, answer_name

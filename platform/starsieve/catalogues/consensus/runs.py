@@ -1,45 +1,39 @@
 """Fitting a workflow's models to its classifications, and keeping what they say of each subject."""
 
-from collections.abc import Callable
-from itertools import islice
-from typing import Any, NamedTuple
-
-import numpy as np
 import structlog
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from classify.models import Classification, GoldStandard
 from classify.services import retire_settled
-from classify.versions import counts_towards, definition_of
+from classify.versions import definition_of
 from ml_worker.models import JobState
 from starsieve.accounts.models import User
 from starsieve.catalogues.consensus.boxes import BoxOutcome, settled_subject_ids
-from starsieve.catalogues.consensus.gold import KnownAnswers, known_answers
+from starsieve.catalogues.consensus.gold import known_answers
 from starsieve.catalogues.consensus.heartbeat import Heartbeat
 from starsieve.catalogues.consensus.judging import fits_and_judgements
 from starsieve.catalogues.consensus.live import weigh_from_now_on
-from starsieve.catalogues.consensus.methods import Outcome, is_modelled, outcomes_of
+from starsieve.catalogues.consensus.methods import is_modelled, outcomes_of
+from starsieve.catalogues.consensus.outcome import live_of
+from starsieve.catalogues.consensus.reading import OnProgress, counting_versions, read_votes
+from starsieve.catalogues.consensus.split import begin_split, shards_needed
+from starsieve.catalogues.consensus.storing import Piece, end_run, store
 from starsieve.catalogues.consensus.subjects import SubjectTable
 from starsieve.catalogues.consensus.votes import VoteTable
 from starsieve.catalogues.freezing import read_watermark
-from starsieve.catalogues.models import ConsensusRun, SubjectConsensus
+from starsieve.catalogues.models import ConsensusRun
 from starsieve.catalogues.snapshots.state import count_until, count_up_to
 from starsieve.projects.definitions import WorkflowDefinition
-from starsieve.projects.models import Workflow, WorkflowVersion
+from starsieve.projects.models import Workflow
 from starsieve.projects.task_types import Task
 
 logger = structlog.get_logger(__name__)
 
 #: A workflow's consensus is renewed when its classifications have grown by 1/GROWTH, or its version has changed.
 GROWTH = 100
-RUNS_KEPT = 20
-ROWS_AT_ONCE = 2000
 #: A fraction of models.LOST_AFTER.
 HEARTBEAT_SECONDS = 60.0
-VOTE_COLUMNS = ("subject_id", "volunteer_id", "workflow_version_id", "annotations")
-
-OnProgress = Callable[[int], None]
 
 
 class NothingToFit(ValueError):
@@ -59,16 +53,22 @@ def request_consensus(*, workflow: Workflow, user: User | None) -> ConsensusRun:
 
 
 def run_consensus(
-    *, workflow: Workflow, user: User | None = None, on_progress: OnProgress | None = None
+    *, workflow: Workflow, user: User | None = None, on_progress: OnProgress | None = None, may_split: bool = False
 ) -> ConsensusRun:
-    """Fit the workflow's models here and now; raises NothingToFit, AlreadyRunning. A fault is noted in the run."""
+    """Fit the workflow's models here and now, all in this process unless it `may_split` them (`carry_out`).
+
+    Raises NothingToFit, AlreadyRunning. A fault is noted in the run.
+    """
     run = _open_run(workflow, user)
-    carry_out(run=run, on_progress=on_progress)
+    carry_out(run=run, on_progress=on_progress, may_split=may_split)
     return run
 
 
-def carry_out(*, run: ConsensusRun, on_progress: OnProgress | None = None) -> bool:
+def carry_out(*, run: ConsensusRun, on_progress: OnProgress | None = None, may_split: bool = False) -> bool:
     """Do a run that waits; whether this call did it. `on_progress` is told the classifications read.
+
+    With `may_split`, a run over too many votes for one process is only begun here and divided over the workers
+    (split.py).
 
     Claims the row by a conditional update, so that of two workers one goes on, and says all the while that it is at it.
     Reads the workflow's snapshot without locks (snapshots/reading.py), fits, and in one transaction writes the numbers
@@ -83,19 +83,24 @@ def carry_out(*, run: ConsensusRun, on_progress: OnProgress | None = None) -> bo
     run.refresh_from_db()
     try:
         with Heartbeat(lambda: _beat(run), HEARTBEAT_SECONDS):
-            _fit_and_store(run, on_progress)
+            _note_watermark(run)
+            n_shards = shards_needed(definition_of(run.workflow_version), run.n_read) if may_split else 1
+            if n_shards > 1:
+                begin_split(run=run, n_shards=n_shards)
+            else:
+                _fit_and_store(run, on_progress)
     except Exception as error:
-        _end(run, JobState.FAILED, f"{type(error).__name__}: {error}")
+        end_run(run, JobState.FAILED, f"{type(error).__name__}: {error}")
         raise
     return True
 
 
-def refresh_consensus(*, workflow: Workflow) -> bool:
-    """Renew the workflow's consensus if enough has come since the last run; whether it was."""
+def refresh_consensus(*, workflow: Workflow, may_split: bool = False) -> bool:
+    """Renew the workflow's consensus if enough has come since the last run; whether it was, or is begun."""
     if not is_due(workflow):
         return False
     try:
-        run_consensus(workflow=workflow)
+        run_consensus(workflow=workflow, may_split=may_split)
     except (NothingToFit, AlreadyRunning):
         return False
     return True
@@ -112,7 +117,7 @@ def is_due(workflow: Workflow) -> bool:
         return False
     last = ConsensusRun.objects.latest_done(workflow)
     if last is None or last.workflow_version_id != workflow.current_id:
-        return Classification.objects.filter(workflow_version__in=_counting(workflow.current)).exists()
+        return Classification.objects.filter(workflow_version__in=counting_versions(workflow.current)).exists()
     enough = max(1, last.n_read // GROWTH)
     return abs(count_until(workflow, last.n_read + enough) - last.n_read) >= enough
 
@@ -149,70 +154,29 @@ def _enqueue(run_id: int) -> None:
         logger.warning("consensus_not_enqueued", run=run_id)
 
 
-class _Read(NamedTuple):
-    """`counts` are fields of the run: the watermark, and how many classifications there are up to it."""
-
-    counts: dict[str, Any]
-    table: VoteTable
-    gold: KnownAnswers
-
-
 def _fit_and_store(run: ConsensusRun, on_progress: OnProgress | None) -> None:
     definition = definition_of(run.workflow_version)
-    read = _read_votes(run, definition, on_progress)
-    outcomes = outcomes_of(definition, read.table, read.gold)
-    tasks = fits_and_judgements(outcomes, definition, read.gold)
-    subjects = SubjectTable({key: outcome.without_gold() for key, outcome in outcomes.items()}, definition)
-    with transaction.atomic():
-        rows = (
-            SubjectConsensus(run=run, subject_id=pk, tasks=subjects.of(pk), marks=subjects.marks_on(pk))
-            for pk in subjects.subject_ids.tolist()
-        )
-        while batch := list(islice(rows, ROWS_AT_ONCE)):
-            SubjectConsensus.objects.bulk_create(batch)
-        earlier = ConsensusRun.objects.filter(workflow_id=run.workflow_id, pk__lt=run.pk)
-        SubjectConsensus.objects.filter(run__in=earlier).delete()
-        kept = earlier.order_by("-pk").values_list("pk", flat=True)[: RUNS_KEPT - 1]
-        earlier.exclude(pk__in=list(kept)).delete()
-        _end(run, JobState.DONE, tasks=tasks, **read.counts)
-    live = (outcome.live for outcome in outcomes.values() if isinstance(outcome, Outcome) and outcome.live is not None)
-    weigh_from_now_on(version=run.workflow_version, watermark=read.counts["watermark"], found=live)
+    table = VoteTable(definition)
+    n_classifications = read_votes(run, table, on_progress=on_progress)
+    rows = GoldStandard.objects.filter(workflow_id=run.workflow_id).values_list("subject_id", "task", "value")
+    gold = known_answers(definition, rows)
+    outcomes = outcomes_of(definition, table, gold)
+    tasks = fits_and_judgements(outcomes, definition, gold)
+    said = SubjectTable({key: outcome.without_gold() for key, outcome in outcomes.items()}, definition)
+    facts = {"n_classifications": n_classifications, "tasks": tasks}
+    store(run=run, pieces=[Piece(said.subject_ids, said)], facts=lambda: facts)
+    weigh_from_now_on(version=run.workflow_version, watermark=run.watermark, found=live_of(outcomes.values()))
     if definition.retirement.settled:
         boxes = [outcome for outcome in outcomes.values() if isinstance(outcome, BoxOutcome)]
         retire_settled(workflow=run.workflow, subject_ids=settled_subject_ids(boxes))
 
 
-def _read_votes(run: ConsensusRun, definition: WorkflowDefinition, on_progress: OnProgress | None) -> _Read:
-    from starsieve.catalogues.snapshots.reading import read_snapshot  # pyarrow stays out of web processes
-
-    watermark = read_watermark(run.workflow).classification_id
-    counting = _counting(run.workflow_version)
-    table, n = VoteTable(definition), 0
-    for batch in read_snapshot(workflow=run.workflow, up_to=watermark, columns=VOTE_COLUMNS, only_counted=True):
-        subjects, volunteers, versions = (column.to_numpy() for column in batch.columns[:3])
-        counts = np.isin(versions, counting)
-        texts, said = batch.column(3).dictionary.to_pylist(), batch.column(3).indices.to_numpy()
-        table.add_columns(subjects[counts], volunteers[counts], texts, said[counts])
-        n += int(counts.sum())
-        if on_progress is not None:
-            on_progress(n)
-    gold = GoldStandard.objects.filter(workflow_id=run.workflow_id).values_list("subject_id", "task", "value")
-    n_read = count_up_to(run.workflow, watermark)
-    counted = {"watermark": watermark, "n_classifications": n, "n_read": n_read}
-    return _Read(counted, table, known_answers(definition, gold))
-
-
-def _counting(current: WorkflowVersion) -> list[int]:
-    """Ids of the workflow's versions whose answers count in the results of `current`."""
-    versions = WorkflowVersion.objects.filter(workflow_id=current.workflow_id)
-    return [version.pk for version in versions if counts_towards(version, current)]
+def _note_watermark(run: ConsensusRun) -> None:
+    """Write up to where the run reads, and how many classifications there are up to it."""
+    run.watermark = read_watermark(run.workflow).classification_id
+    run.n_read = count_up_to(run.workflow, run.watermark)
+    run.save(update_fields=["watermark", "n_read"])
 
 
 def _beat(run: ConsensusRun) -> None:
     ConsensusRun.objects.filter(pk=run.pk, state=JobState.RUNNING).update(heartbeat_at=timezone.now())
-
-
-def _end(run: ConsensusRun, state: JobState, error: str = "", **values: Any) -> None:
-    now = timezone.now()
-    ConsensusRun.objects.filter(pk=run.pk).update(state=state, error=error, finished_at=now, heartbeat_at=now, **values)
-    run.refresh_from_db()

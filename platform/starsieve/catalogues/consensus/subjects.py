@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from starsieve.catalogues.consensus.boxes import BoxOutcome
-from starsieve.catalogues.consensus.methods import Outcome
+from starsieve.catalogues.consensus.outcome import Outcome
 from starsieve.catalogues.consensus.votes import IntArray
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import GRADES, GradeTask, SingleTask, Task

@@ -1,22 +1,22 @@
 """The votes of a workflow in columns, task by task, as the numeric core reads them."""
 
+import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from aggregation.codes import coded
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, Task
 from starsieve.projects.task_types.boxes import SIDES
 
 IntArray = npt.NDArray[np.int64]
 
-#: Ids are marked in a table while their range is at most this many times their number.
-SPARSEST = 4
 TEXTS_AT_ONCE = 200
 
 _sides_of = itemgetter(*SIDES)
@@ -46,11 +46,17 @@ class TaskMarks(NamedTuple):
 
 
 class VoteTable:
-    """Collects votes and marks on every task that has a method of consensus; 24 bytes per vote, 56 per mark."""
+    """Collects votes and marks on the tasks that have a method of consensus (of `keys`, if given); 24 bytes per vote,
+    56 per mark.
+    """
 
-    def __init__(self, definition: WorkflowDefinition) -> None:
+    def __init__(self, definition: WorkflowDefinition, keys: Collection[str] | None = None) -> None:
         self.definition = definition
-        tasks = {key: task for key, task in definition.tasks.items() if task.consensus is not None}
+        tasks = {
+            key: task
+            for key, task in definition.tasks.items()
+            if task.consensus is not None and (keys is None or key in keys)
+        }
         self._columns = {key: (array("q"), array("q"), array("q")) for key in tasks}
         self._boxes = {key: array("d") for key, task in tasks.items() if isinstance(task, BoxesTask)}
 
@@ -81,7 +87,7 @@ class VoteTable:
         `texts[said[i]]` holds as JSON. The same as `add` row by row; each text that was said is decoded once.
         """
         used, said = coded(said)
-        once = VoteTable(self.definition)
+        once = VoteTable(self.definition, self._columns)
         for number, annotations in enumerate(_decoded([texts[place] for place in used.tolist()])):
             once.add(number, 0, annotations)
         for key, (numbers, _, codes) in once._columns.items():
@@ -103,9 +109,23 @@ class VoteTable:
             votes.subject, votes.volunteer, boxes.copy(), votes.answer, votes.subject_ids, votes.volunteer_ids
         )
 
+    def columns_of(self, task: str) -> tuple[IntArray, IntArray, IntArray]:
+        """Ids of subjects, ids of volunteers, and answers, a row per vote; views of what is collected so far."""
+        subjects, volunteers, answers = (np.frombuffer(column, dtype=np.int64) for column in self._columns[task])
+        return subjects, volunteers, answers
+
+    def checksum(self) -> str:
+        """SHA-256 of all votes, in the order in which they came."""
+        digest = hashlib.sha256()
+        for key, columns in self._columns.items():
+            digest.update(f"{key} {len(columns[0])};".encode())
+            for column in columns:
+                digest.update(column)
+        return digest.hexdigest()
+
     def of(self, task: str) -> TaskVotes:
         """The task's votes, ready for aggregation."""
-        subjects, volunteers, answers = (np.frombuffer(column, dtype=np.int64) for column in self._columns[task])
+        subjects, volunteers, answers = self.columns_of(task)
         subject_ids, subject = coded(subjects)
         volunteer_ids, volunteer = coded(volunteers)
         return TaskVotes(subject, volunteer, answers.copy(), subject_ids, volunteer_ids)
@@ -120,23 +140,6 @@ def _decoded(texts: list[str]) -> Iterator[Any]:
     """The values of JSON texts, many at once but not so many that the collector of garbage goes over them again."""
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         yield from json.loads(f"[{','.join(texts[start : start + TEXTS_AT_ONCE])}]")
-
-
-def coded(ids: IntArray) -> tuple[IntArray, IntArray]:
-    """The distinct ids, increasing, and the place of each row's id among them; as `np.unique` has it.
-
-    Ids of rows made one after the other lie close together, so that marking them in a table of the whole range, which
-    takes one pass, comes before sorting them.
-    """
-    span = int(ids.max() - ids.min()) + 1 if ids.size else 0
-    if span == 0 or span > SPARSEST * ids.size:
-        return np.unique(ids, return_inverse=True)
-    lowest = ids.min()
-    places = np.zeros(span, dtype=np.int64)
-    places[ids - lowest] = 1
-    distinct = np.flatnonzero(places)
-    places[distinct] = np.arange(len(distinct))
-    return distinct + lowest, places[ids - lowest]
 
 
 def _spread(starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:

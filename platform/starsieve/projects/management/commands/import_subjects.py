@@ -7,7 +7,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from starsieve.projects.console import add_import_arguments, find_project, run_import
-from starsieve.projects.manifests import ManifestError, count_rows, is_json_lines, open_manifest, read_manifest
+from starsieve.projects.manifests import (
+    ManifestError,
+    count_rows,
+    is_json_lines,
+    open_manifest,
+    read_ahead,
+    read_manifest,
+)
 from starsieve.projects.sources import ImageFolder
 from starsieve.projects.stretches import STRETCHES
 
@@ -38,7 +45,7 @@ class Command(BaseCommand):
                 run_import(
                     project=project,
                     file=manifest,
-                    rows=read_manifest(text, json_lines=json_lines),
+                    rows=read_ahead(read_manifest(text, json_lines=json_lines)),
                     total=count_rows(manifest, has_heading=not json_lines),
                     read_frame=ImageFolder(images, stretch=options["stretch"]),
                     options=options,
