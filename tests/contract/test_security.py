@@ -250,7 +250,7 @@ READ_STATEMENTS = {
     "classify/queue.py": 1,
     "platform/starsieve/catalogues/freezing.py": 2,
     "platform/starsieve/catalogues/snapshots/state.py": 2,
-    "platform/starsieve/projects/bulk.py": 2,
+    "platform/starsieve/projects/bulk.py": 1,
     "platform/starsieve/statements.py": 1,
 }
 
