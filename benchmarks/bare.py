@@ -37,7 +37,8 @@ class BareClient:
         import psycopg
 
         self.statements = _learn(one_round)
-        self.connection = psycopg.connect(url, autocommit=True)
+        options = "-c plan_cache_mode=force_generic_plan"  # as the application has it
+        self.connection = psycopg.connect(url, autocommit=True, options=options, cursor_factory=psycopg.RawCursor)
         for _ in range(10):
             self._round()
         self.began = process_seconds(self.connection.info.backend_pid)
@@ -64,8 +65,7 @@ class BareClient:
 
     def _send(self, sent: Sent, sources: Mapping[Any, Source], rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
         values = sent.parameters | {place: source(rows) for place, source in sources.items()}
-        by_name = any(isinstance(place, str) for place in values)
-        cursor = self.connection.execute(sent.sql, values if by_name else list(values.values()), prepare=True)
+        cursor = self.connection.execute(sent.sql, list(values.values()), prepare=True)
         return (cursor.fetchone() or ()) if cursor.description else ()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks import bulk, calls, crowd_size, storm, waiting
 from benchmarks.deployment import deployment
 from benchmarks.figures import Figure, own_process
+from benchmarks.release import CLASSIFICATIONS, SUBJECTS, TINY, measure_release
 from tests.support.services import postgresql
 
 FEW, MANY_ON_SQLITE, MANY_ON_POSTGRESQL = 5_000, 100_000, 1_000_000
@@ -30,6 +31,8 @@ def measure(*, tiny: bool = False) -> Iterator[Figure]:
         return
     for part in (_on_postgresql, _over_http, _in_bulk):
         yield from _apart(part, tiny)
+    with postgresql() as url:
+        yield from measure_release(url, *TINY if tiny else (SUBJECTS, CLASSIFICATIONS))
 
 
 def _apart(part: Callable[[Path, bool], list[Figure]], tiny: bool) -> Iterator[Figure]:

@@ -41,7 +41,9 @@ DECLARE
     half_way timestamptz := now() + make_interval(secs => seconds / 2);
 BEGIN
     IF for_volunteer <> 0 THEN
-        DELETE FROM classify_lease WHERE id IN (
+        -- As an array, of which PostgreSQL expects few: of a subquery's rows it may expect as many as it takes to read
+        -- the whole table for them.
+        DELETE FROM classify_lease WHERE id = ANY (ARRAY(
             SELECT own.id FROM classify_lease own
             WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow AND (
                 own.expires_at <= now() OR
@@ -49,13 +51,13 @@ BEGIN
                  WHERE done.workflow_id = in_workflow AND done.volunteer_id = for_volunteer
                  AND done.subject_id = own.subject_id LIMIT 1) IS NOT NULL
             ) FOR UPDATE SKIP LOCKED
-        );
-        UPDATE classify_lease SET expires_at = now() + make_interval(secs => seconds) WHERE id IN (
+        ));
+        UPDATE classify_lease SET expires_at = now() + make_interval(secs => seconds) WHERE id = ANY (ARRAY(
             SELECT own.id FROM classify_lease own
             WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow
             AND own.subject_id = ANY (excluded) AND own.expires_at < half_way
             FOR UPDATE SKIP LOCKED
-        );
+        ));
         SELECT count(*) INTO n_held FROM classify_lease own
         WHERE own.volunteer_id = for_volunteer AND own.workflow_id = in_workflow;
         IF n_held >= most_held THEN

@@ -6,10 +6,12 @@ driver keeps compiled statements by itself. Statements name their columns, so th
 spoil what is prepared.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from django.db import connection, models
 
@@ -21,6 +23,7 @@ except ImportError:  # SQLite alone needs no driver for PostgreSQL
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 Row = tuple[Any, ...]
+PLACEHOLDER = re.compile(r"%%|%s|%\((\w+)\)s")
 Convert = Callable[[Any, Any, Any], Any]
 
 
@@ -51,8 +54,9 @@ class Statement:
     @contextmanager
     def _executed(self, parameters: Parameters) -> Iterator[Any]:
         if connection.vendor == "postgresql":
+            native = _native(f"{self.sql} {self.lock}" if self.lock else self.sql)
             with _prepared_cursor() as cursor:
-                cursor.execute(f"{self.sql} {self.lock}" if self.lock else self.sql, _each(_typed, parameters))
+                cursor.execute(native.sql, native.values(parameters))
                 yield cursor
         else:
             with connection.cursor() as cursor:
@@ -103,6 +107,31 @@ class Columns:
         return self._converters[vendor]
 
 
+class _Native(NamedTuple):
+    """A statement with `$1`, `$2` … in place of `%s` or `%(name)s`, and the names in that order."""
+
+    sql: str
+    names: tuple[str, ...]
+
+    def values(self, parameters: Parameters) -> list[Any]:
+        if isinstance(parameters, Mapping):
+            return [_typed(parameters[name]) for name in self.names]
+        return [_typed(value) for value in parameters]
+
+
+@lru_cache(maxsize=256)
+def _native(sql: str) -> _Native:
+    """The statement in PostgreSQL's own form: psycopg would read a long text anew each time."""
+    places: dict[str, int] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%"
+        return f"${places.setdefault(found[1] or str(len(places)), len(places) + 1)}"
+
+    return _Native(PLACEHOLDER.sub(numbered, sql), tuple(places))
+
+
 def _each(change: Callable[[Any], Any], parameters: Parameters) -> Parameters:
     if isinstance(parameters, Mapping):
         return {name: change(value) for name, value in parameters.items()}
@@ -131,7 +160,7 @@ def _prepared_cursor() -> Iterator[Any]:
 
 if psycopg is not None:
 
-    class _Prepared(psycopg.Cursor[Row]):
+    class _Prepared(psycopg.RawCursor[Row]):
         def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
             return super().execute(query, params, prepare=True)
 

@@ -20,6 +20,7 @@ N_SUBJECTS = 22_000
 N_SEEN = 20_000
 TABLES = (SubjectProgress, Classification, Subject, Lease)
 N_LEASES = 5_000
+N_HOLDERS = 50
 ORDINARY = ["HEAD_OF_QUEUE", "PRIORITY_BELOW", "EXACTLY", "WHY_EMPTY", "TRAINING"]
 STATEMENTS = {"sqlite": ["WINDOW_CANDIDATES", *ORDINARY], "postgresql": ["WINDOW_TAKEN", *ORDINARY]}
 
@@ -68,12 +69,14 @@ class LongQueue:
 
     def _lease(self, cursor: Any) -> None:
         """Others hold as many subjects as a busy site's volunteers do."""
-        other, expires_at = Volunteer.objects.create(visitor=uuid4()), timezone.now() + timedelta(minutes=5)
-        cursor.execute(
-            "INSERT INTO classify_lease (workflow_id, subject_id, volunteer_id, expires_at) "
-            "SELECT workflow_id, subject_id, %s, %s FROM classify_subjectprogress LIMIT %s",
-            [other.pk, expires_at, N_LEASES],
-        )
+        expires_at = timezone.now() + timedelta(minutes=5)
+        for number in range(N_HOLDERS):
+            other = Volunteer.objects.create(visitor=uuid4())
+            cursor.execute(
+                "INSERT INTO classify_lease (workflow_id, subject_id, volunteer_id, expires_at) "
+                "SELECT workflow_id, subject_id, %s, %s FROM classify_subjectprogress LIMIT %s OFFSET %s",
+                [other.pk, expires_at, N_LEASES // N_HOLDERS, number * N_LEASES // N_HOLDERS],
+            )
 
     def parameters(self, volunteer: Any) -> dict[str, Any]:
         window = {"pivot": 0.4, "below": 2**20, "count": 1, "last_threshold": 60}

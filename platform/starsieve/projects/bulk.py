@@ -85,11 +85,16 @@ def update_columns(model: type[models.Model], ids: Sequence[int], columns: Mappi
 def analyse(*tables: type[models.Model], columns: Sequence[str] = ()) -> None:
     """Tell PostgreSQL's planner now what autovacuum would tell it within minutes: that these tables have grown, and
     what their columns, or these columns, hold.
+
+    An empty table is left out: known to be empty, it would be read from end to end by every prepared statement until
+    autovacuum comes by, however fast it fills.
     """
-    if connection.vendor == "postgresql":
-        named = f" ({', '.join(columns)})" if columns else ""
-        with connection.cursor() as cursor:
-            for model in tables:
+    if connection.vendor != "postgresql":
+        return
+    named = f" ({', '.join(columns)})" if columns else ""
+    for model in tables:
+        if model._default_manager.exists():
+            with connection.cursor() as cursor:
                 cursor.execute(f'ANALYZE "{model._meta.db_table}"{named}')
 
 
