@@ -45,7 +45,8 @@ class Classification(models.Model):
     """
 
     client_id = models.UUIDField(unique=True)
-    workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, related_name="classifications")
+    # Indexes on several columns begin with the workflow.
+    workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, db_index=False, related_name="classifications")
     workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="classifications")
     subject = models.ForeignKey(Subject, on_delete=models.PROTECT, related_name="classifications")
     volunteer = models.ForeignKey(Volunteer, on_delete=models.PROTECT, related_name="classifications")
@@ -105,7 +106,7 @@ class SubjectProgress(models.Model):
         HUMAN = "human", "Retired by hand"
         SETTLED = "settled", "Consensus is settled"
 
-    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="progress")
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, db_index=False, related_name="progress")
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="progress")
     pivot = models.FloatField()
     bucket = models.SmallIntegerField(default=DEFAULT_BUCKET)

@@ -7,7 +7,8 @@ has not classified and what has room for one more answer (classify/leases.py):
 1. A *window* on the highest bucket: around a random pivot in each of its three most urgent groups, which are mostly
    small, then in its mass, the subjects of urgency 0; where that is too little, what comes below. However long the
    queue and however much this volunteer has seen, it costs the same, and volunteers spread out. This is the usual
-   case: one statement, which also counts what is left and, on PostgreSQL, writes the leases.
+   case: one statement, which also counts what is left and, on PostgreSQL, writes the leases. Where it finds nothing in
+   a queue that is longer, another pivot is tried.
 2. If that was too little, the *head*: what is unseen among the first HEAD subjects of the queue, those of the highest
    priority in random order. It settles the matter for everyone who has not seen HEAD subjects that are still open.
 3. If that found nothing, windows on each priority from the highest down, two pivots each, WINDOWS at most.
@@ -84,6 +85,8 @@ def select(
 
 def _select_ordinary(search: "_Search", count: int) -> Selection:
     window = search.window(count)
+    if not window.subjects and not window.is_exact:
+        window = search.window(count)  # the pivot fell on a stretch that this volunteer has seen
     subjects = window.subjects
     if len(subjects) == count and window.n_unseen and (window.is_exact or count == 0):
         return Selection(subjects, window.n_unseen)
