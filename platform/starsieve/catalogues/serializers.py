@@ -47,7 +47,8 @@ class ResultsQuerySerializer(serializers.Serializer[dict[str, Any]]):
 class SubjectResultSerializer(serializers.ModelSerializer[SubjectProgress]):
     """Consensus on one subject. `tasks` maps each task's key to its summary: `single`, `multiple` and `grade` have `n`,
     `counts`, `fractions`, `agreement`; `boxes` has `n_seen` and `clumps`; `text` has `n`.
-    These are live. `consensus` is what the models of the last consensus run say; null where they say nothing.
+    These are live. `consensus` is what the models of the last consensus run say, questions and grades with the votes
+    since; null where they say nothing.
     """
 
     subject = serializers.IntegerField(source="subject_id")
