@@ -251,7 +251,6 @@ READ_STATEMENTS = {
     "platform/starsieve/catalogues/freezing.py": 2,
     "platform/starsieve/catalogues/snapshots/state.py": 2,
     "platform/starsieve/projects/bulk.py": 1,
-    "platform/starsieve/statements.py": 1,
 }
 
 

@@ -25,7 +25,7 @@ from tests.platform.catalogues.conftest import GRADE, Survey
 from tests.platform.catalogues.test_snapshots import parts_of, rows_of, stored
 from tests.support.databases import shared_database
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.services, pytest.mark.django_db(transaction=True)]
 NAMES = tuple(f"s{number}" for number in range(40))
 
 #: Refreshes a workflow's snapshot, and stops for ever where a function of a module is called, after saying so.

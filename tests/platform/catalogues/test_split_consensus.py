@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
+pytestmark = pytest.mark.services  # hundreds of rounds take a minute, and workers that share them share PostgreSQL
+
 QUESTION = {
     "T0": {
         "type": "single", "name": "shape", "question": "Is the galaxy smooth?",
