@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -81,8 +82,10 @@ def sweep_orphans(workflow_id: int, named: set[str]) -> None:
     """Delete old files of the workflow's folder that no row names: what killed processes and replaced parts left."""
     oldest = time.time() - ORPHANED_AFTER_SECONDS
     for path in folder_of(workflow_id).iterdir():
-        if path.suffix in (ENDING, ".tmp") and path.name not in named and path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+        if path.suffix in (ENDING, ".tmp") and path.name not in named:
+            with suppress(FileNotFoundError):  # another process has given it its name, or swept it
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
 
 def sweep_folders() -> None:
