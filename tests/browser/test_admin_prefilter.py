@@ -37,6 +37,16 @@ def fresh_queue(site: Site) -> None:
     assert site.evaluate(f"{QUEUE}.update({fresh})") == N_CANDIDATES
 
 
+@pytest.fixture(autouse=True)
+def no_training_subjects(site: Site) -> Iterator[None]:
+    """Without them, what comes next is what the queue says: training subjects are drawn by chance."""
+    rows = "apps.get_model('classify', 'SubjectProgress').objects"
+    ids = site.evaluate(f"list({rows}.filter(is_training=True).values_list('pk', flat=True))")
+    site.evaluate(f"{rows}.update(is_training=False)")
+    yield
+    site.evaluate(f"{rows}.filter(pk__in={ids}).update(is_training=True)")
+
+
 @pytest.fixture
 def admin(page: Page, sign_in: Callable[[Page, str], None]) -> Page:
     sign_in(page, "admin")
