@@ -39,7 +39,7 @@ class Standing:
 
 def reason_to_retire(retirement: Retirement, standing: Standing) -> str:
     """The first rule that holds after the latest classification; "" while none does."""
-    if retirement.expert and standing.by_expert:
+    if retirement.expert and standing.by_expert and standing.n > standing.n_at_reopening:
         return Reason.EXPERT_ANSWER
     if not standing.n_at_reopening:
         if retirement.blank is not None and _is_blank(retirement.blank, standing.counts(retirement.blank.task)):

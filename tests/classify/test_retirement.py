@@ -105,6 +105,17 @@ def test_a_reopened_subject_is_left_to_the_count(world: Any) -> None:
     assert rebuild_results(workflow=workflow) == 0
 
 
+def test_a_subject_that_an_expert_retired_can_be_reopened_and_waits_for_another(world: Any) -> None:
+    workflow = world.workflow(retirement={"classification_count": 9, "expert": True})
+    subject = workflow.project.subjects.first()
+    assert world.classify(workflow, subject, by_expert=True).retired
+    reopen_subject(workflow=workflow, subject=subject)
+    assert world.progress(workflow, subject).retired_at is None
+    assert not world.classify(workflow, subject).retired
+    assert rebuild_results(workflow=workflow) == 0
+    assert world.classify(workflow, subject, by_expert=True).retired
+
+
 def test_a_changed_rule_retires_and_lets_go(world: Any) -> None:
     workflow = world.workflow(limit=2, subjects=2)
     twice, once = workflow.project.subjects.all()

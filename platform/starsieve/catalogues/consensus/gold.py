@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from starsieve.catalogues.consensus.votes import answer_code
+from classify.retirement import answer_code
 from starsieve.projects.definitions import WorkflowDefinition
 from starsieve.projects.task_types import BoxesTask
 

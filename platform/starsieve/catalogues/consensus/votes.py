@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregation.codes import coded
+from classify.retirement import answer_code
 from starsieve.projects.definitions import WorkflowDefinition
-from starsieve.projects.task_types import GRADES, BoxesTask, GradeTask, Task
+from starsieve.projects.task_types import BoxesTask
 from starsieve.projects.task_types.boxes import SIDES
 
 IntArray = npt.NDArray[np.int64]
@@ -129,11 +130,6 @@ class VoteTable:
         subject_ids, subject = coded(subjects)
         volunteer_ids, volunteer = coded(volunteers)
         return TaskVotes(subject, volunteer, answers.copy(), subject_ids, volunteer_ids)
-
-
-def answer_code(task: Task, value: Any) -> int:
-    """An answer's place among the task's columns: the index of a single answer, the place of a grade in GRADES."""
-    return GRADES.index(value) if isinstance(task, GradeTask) else int(value)
 
 
 def _decoded(texts: list[str]) -> Iterator[Any]:
