@@ -87,12 +87,12 @@ def everything() -> None:
     pytest("contract tests on SQLite", "-n", "2", "-m", QUICK, "tests/contract")
     with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
-        pytest("the same on PostgreSQL", "-n", "2", "-m", QUICK, *ROOMS_WITH_DATABASE, "--ignore=tests/ml_worker/nets",
-               **services, **database)  # fmt: skip
+        pytest("what asks a database, on PostgreSQL", "-n", "2", "-m", f"database and {QUICK}", *ROOMS_WITH_DATABASE,
+               "--ignore=tests/ml_worker/nets", "--durations=5", **services, **database)  # fmt: skip
         side_by_side(
             {
-                "services": ["-m", "services and not browser", "--durations=5"],
-                "browser": ["-m", "browser", "--durations=5"],
+                "services": ["-m", "services", *ROOMS_WITH_DATABASE, "--durations=5"],
+                "browser": ["tests/browser", "--durations=5"],
             },
             **services,
             **database,

@@ -31,10 +31,12 @@ def no_worker(site: Site) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_queue(site: Site) -> None:
-    """As if no prefilter had ever run, and no other test's visitors had retired a candidate."""
-    fresh = "bucket=50, is_held=False, is_control=False, retired_at=None, retirement_reason=''"
-    assert site.evaluate(f"{QUEUE}.update({fresh})") == N_CANDIDATES
+def fresh_queue(site: Site) -> Iterator[None]:
+    """As if no prefilter had ever run and nobody had retired a candidate, for this test and for those after it."""
+    fresh = f"{QUEUE}.update(bucket=50, is_held=False, is_control=False, retired_at=None, retirement_reason='')"
+    assert site.evaluate(fresh) == N_CANDIDATES
+    yield
+    site.evaluate(fresh)
 
 
 @pytest.fixture(autouse=True)

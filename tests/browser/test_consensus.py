@@ -51,7 +51,7 @@ TOO_WIDE = "document.scrollingElement.scrollWidth - screen.width"
 @pytest.fixture(scope="module")
 def results(site: Site) -> str:
     """The address of the results of a workflow with gold standards, not fitted yet."""
-    site.manage("shell", "--no-imports", "--command", MAKE)
+    site.execute(MAKE)
     workflow = "apps.get_model('projects', 'Workflow').objects.get(project__slug=" + repr(SLUG) + ").pk"
     return f"/projects/{SLUG}/results/{site.evaluate(workflow)}/"
 

@@ -1,4 +1,4 @@
-"""Run inside a test site (`manage.py shell`): a lens project on real PNG files, a tiny model, a token for its owner."""
+"""Run inside a test site (`Site.execute`): a lens project on real PNG files, a tiny model, a token for its owner."""
 
 import json
 import os

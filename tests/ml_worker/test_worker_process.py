@@ -81,7 +81,7 @@ class Platform:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with new_site(tmp_path_factory.mktemp("prefilter")) as site:
         site.environment |= {"PREFILTER_LEASE_SECONDS": "3", "SEED_SETS": json.dumps(SETS)}
-        seeded = json.loads(site.manage("shell", "--no-imports", "--command", SEED.read_text()).splitlines()[-1])
+        seeded = json.loads(site.execute(SEED.read_text()))
         site.start_web()
         yield Platform(site, **seeded)
 

@@ -1,11 +1,15 @@
 """Driving the classify page in a browser, and reading what the site stored."""
 
+import re
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support.site import Site, wait_until
+
+#: Where the page sends one classification.
+POSTS = re.compile(r"/api/v1/workflows/\d+/classifications$")
 
 
 def open_classify(page: Page, slug: str) -> None:
@@ -42,7 +46,7 @@ class Sent:
 def sending(page: Page):
     """`with sending(page) as sent:` waits for the classification that the block submits."""
     sent = Sent()
-    is_post = lambda response: response.url.endswith("/classifications") and response.request.method == "POST"  # noqa: E731
+    is_post = lambda response: POSTS.search(response.url) and response.request.method == "POST"  # noqa: E731
     with page.expect_response(is_post) as caught:
         yield sent
     sent.body = caught.value.request.post_data_json

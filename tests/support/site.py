@@ -1,16 +1,20 @@
 """A running Starsieve for tests: its own database and folder, web server and worker as separate processes."""
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from tests.support.services import free_port
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 WEB = ["gunicorn", "starsieve.wsgi", "--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+SHELL = Path(__file__).with_name("site_shell.py")
 WORKER = ["celery", "-A", "starsieve", "worker", "--beat", "--concurrency", "1", "--loglevel", "WARNING"]
 
 
@@ -31,6 +36,7 @@ class Site:
     environment: dict[str, str]
     url: str = ""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _shell: subprocess.Popen[str] | None = None
 
     def manage(self, *arguments: str, check: bool = True) -> str:
         """Run a management command; its standard output."""
@@ -43,9 +49,30 @@ class Site:
         return result.stdout
 
     def evaluate(self, expression: str) -> Any:
-        """The JSON value of a Python expression evaluated in a process of the site with Django set up."""
-        code = f"import json; from django.apps import apps; print(json.dumps({expression}, default=str))"
-        return json.loads(self.manage("shell", "--no-imports", "--command", code).splitlines()[-1])
+        """The JSON value of a Python expression, in a process of the site with Django set up (`apps` is there)."""
+        return json.loads(self._ask("evaluate", expression))
+
+    def execute(self, code: str) -> str:
+        """Run Python code in that process; what it printed."""
+        return str(self._ask("execute", code))
+
+    def _ask(self, kind: str, code: str) -> Any:
+        """One process answers all questions: setting Django up takes a hundred times as long as most of them."""
+        if self._shell is None:
+            with (self.folder / "shell.log").open("ab") as log:
+                self._shell = subprocess.Popen(
+                    [sys.executable, str(SHELL)], cwd=self.folder, env=self.environment, text=True,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                )  # fmt: skip
+        questions, answers = self._shell.stdin, self._shell.stdout
+        assert questions is not None
+        assert answers is not None
+        questions.write(json.dumps([kind, code]) + "\n")
+        questions.flush()
+        answer = json.loads(answers.readline() or json.dumps({"error": (self.folder / "shell.log").read_text()}))
+        if "error" in answer:
+            raise AssertionError(f"{code} ended with\n{answer['error']}")
+        return answer["value"]
 
     def start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{command[0]}.log").open("ab") as log:
@@ -81,6 +108,8 @@ class Site:
         return str(json.loads((self.folder / "demo_logins.json").read_text())[username])
 
     def stop(self) -> None:
+        if self._shell is not None:
+            self._shell.communicate()  # the end of its input is the end of it
         for process in self.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
@@ -104,10 +133,52 @@ def wait_until(condition: Any, *, seconds: float, what: str) -> Any:
 @contextmanager
 def new_site(folder: Path) -> Iterator[Site]:
     """A migrated site without processes, on the test PostgreSQL and Redis when they are named, else on files."""
-    environment = {
-        **{
-            name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_", "CELERY_"))
-        },
+    server = os.environ.get("TEST_DATABASE_URL", "")
+    template = _template(server)
+    shutil.copytree(template.folder, folder, dirs_exist_ok=True)
+    site = Site(folder, _environment(folder))
+    if server:
+        name = f"starsieve_site_{uuid.uuid4().hex[:12]}"
+        _execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template.database}"')
+        site.environment["DATABASE_URL"] = _with_database(server, name)
+    if os.environ.get("TEST_REDIS_URL"):
+        site.environment["REDIS_URL"] = _own_redis_database(os.environ["TEST_REDIS_URL"])
+    try:
+        yield site
+    finally:
+        site.stop()
+        if server:
+            _execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@dataclass(frozen=True)
+class _Template:
+    """What every new site begins with: the static files and, by name or as a file in the folder, the database."""
+
+    folder: Path
+    database: str
+
+
+@functools.cache
+def _template(server: str) -> _Template:
+    """Migrated and collected once for all sites of this test process, whose end takes it away."""
+    template = _Template(Path(tempfile.mkdtemp(prefix="starsieve-site-")), f"starsieve_site_{uuid.uuid4().hex[:12]}")
+    atexit.register(shutil.rmtree, template.folder, ignore_errors=True)
+    site = Site(template.folder, _environment(template.folder))
+    if server:
+        _execute(server, f'CREATE DATABASE "{template.database}"')
+        site.environment["DATABASE_URL"] = _with_database(server, template.database)
+        atexit.register(_drop_template, server, template.database)
+    site.manage("migrate", "--noinput", "--verbosity", "0")
+    site.manage("collectstatic", "--noinput", "--verbosity", "0")
+    return template
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "REDIS_", "CELERY_"))
+    }
+    return inherited | {
         "DJANGO_SETTINGS_MODULE": "starsieve.settings",
         "STARSIEVE_VAR": str(folder),
         "SECRET_KEY": uuid.uuid4().hex * 2,
@@ -117,22 +188,6 @@ def new_site(folder: Path) -> Iterator[Site]:
         "LOG_LEVEL": "INFO",
         "API_RATE": "100000/min",
     }
-    server = os.environ.get("TEST_DATABASE_URL", "")
-    name = f"starsieve_site_{uuid.uuid4().hex[:12]}"
-    if server:
-        _execute(server, f'CREATE DATABASE "{name}"')
-        environment["DATABASE_URL"] = _with_database(server, name)
-    if os.environ.get("TEST_REDIS_URL"):
-        environment["REDIS_URL"] = _own_redis_database(os.environ["TEST_REDIS_URL"])
-    site = Site(folder, environment)
-    try:
-        site.manage("migrate", "--noinput", "--verbosity", "0")
-        site.manage("collectstatic", "--noinput", "--verbosity", "0")
-        yield site
-    finally:
-        site.stop()
-        if server:
-            _execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def _own_redis_database(server: str) -> str:
@@ -157,3 +212,10 @@ def _execute(server: str, statement: str) -> None:
 
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement)  # type: ignore[arg-type]
+
+
+def _drop_template(server: str, database: str) -> None:
+    import psycopg
+
+    with suppress(psycopg.OperationalError):  # a server of our own may have stopped before
+        _execute(server, f'DROP DATABASE "{database}"')

@@ -1,4 +1,4 @@
-"""Run inside a test site (`manage.py shell`): a question, and the votes of a simulated crowd on its subjects."""
+"""Run inside a test site (`Site.execute`): a question, and the votes of a simulated crowd on its subjects."""
 
 import json
 import os

@@ -182,9 +182,7 @@ def test_a_growing_project_is_made_known_to_the_planner(
 ) -> None:
     told: list[int] = []
     monkeypatch.setattr("starsieve.projects.imports.BATCH_SIZE", 500)
-    monkeypatch.setattr(
-        "starsieve.projects.imports.analyse", lambda model, columns: told.append(model.objects.count())
-    )
+    monkeypatch.setattr("starsieve.projects.imports.analyse", lambda model, columns: told.append(model.objects.count()))
     stamp = Stamp((Picture(open_picture(make_png())),))
     import_subjects(project=project, subject_set=subject_set, rows=rows_of(6000), read_frame=lambda _: stamp)
     assert told == [2500, 5500]
