@@ -92,6 +92,10 @@ def family_seconds(process: int) -> float:
     return seconds
 
 
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def sign_in(username: str) -> str:
     """A new volunteer's session key."""
     from django.test import Client

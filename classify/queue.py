@@ -7,8 +7,9 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from classify.models import DEFAULT_BUCKET, GoldStandard, SubjectProgress
-from starsieve.projects.models import Workflow
+from starsieve.projects.models import Subject, SubjectSet, Workflow
 
+Links = Workflow.subject_sets.through
 MARKED_AT_ONCE = 500
 
 
@@ -17,25 +18,46 @@ def insert_progress_rows(pairs: str, parameters: list[Any]) -> int:
 
     `pairs` is a SELECT of workflow_id and subject_id. One statement, however many rows; no row that exists is touched.
     """
+    trains = f"""EXISTS (
+        SELECT 1 FROM {GoldStandard._meta.db_table} gold
+        WHERE gold.workflow_id = pairs.workflow_id AND gold.subject_id = pairs.subject_id AND gold.give_feedback
+    )"""
+    missing = f"""SELECT * FROM ({pairs}) asked WHERE NOT EXISTS (
+        SELECT 1 FROM {SubjectProgress._meta.db_table} queued
+        WHERE queued.workflow_id = asked.workflow_id AND queued.subject_id = asked.subject_id
+    )"""
+    return _insert(missing, parameters, trains)
+
+
+def queue_new_subjects(subject_set: SubjectSet, above: int) -> int:
+    """Insert the rows of the set's subjects with ids above this one; how many there are.
+
+    Neither the queue nor the gold standards are asked whether they know them, nor is any other subject read, so that it
+    costs the same at any size. For that the numbers stand in the text: PostgreSQL then plans for these subjects, and
+    keeps no plan that was made for fewer.
+    """
+    pairs = f"""
+        SELECT link.workflow_id, subject.id AS subject_id FROM {Subject._meta.db_table} subject
+        JOIN {Links._meta.db_table} link ON link.subjectset_id = subject.subject_set_id
+        WHERE subject.id > {int(above)} AND subject.subject_set_id = {int(subject_set.pk)}
+    """
+    return _insert(pairs, [], "false")
+
+
+def _insert(pairs: str, parameters: list[Any], trains: str) -> int:
     on_sqlite = connection.vendor == "sqlite"
     random = "RAND()" if on_sqlite else "RANDOM()"  # both in [0, 1); SQLite's is Django's own
     nothing = "'{}'" if on_sqlite else "'{}'::jsonb"
-    table = SubjectProgress._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            INSERT INTO {table}
+            INSERT INTO {SubjectProgress._meta.db_table}
                 (workflow_id, subject_id, pivot, bucket, urgency, is_held, is_withdrawn, is_control, is_training,
                  classification_count, tallies, evidence, count_at_reopening, retirement_reason)
-            SELECT pairs.workflow_id, pairs.subject_id, {random}, %s, 0, %s, %s, %s, EXISTS (
-                SELECT 1 FROM {GoldStandard._meta.db_table} gold
-                WHERE gold.workflow_id = pairs.workflow_id AND gold.subject_id = pairs.subject_id AND gold.give_feedback
-            ), 0, {nothing}, {nothing}, 0, ''
+            SELECT pairs.workflow_id, pairs.subject_id, {random}, %s, 0, %s, %s, %s, {trains},
+                 0, {nothing}, {nothing}, 0, ''
             FROM ({pairs}) pairs
-            WHERE NOT EXISTS (
-                SELECT 1 FROM {table} queued
-                WHERE queued.workflow_id = pairs.workflow_id AND queued.subject_id = pairs.subject_id
-            )
+            WHERE true -- without it, SQLite takes ON CONFLICT for a join's condition
             ON CONFLICT (workflow_id, subject_id) DO NOTHING
             """,
             [DEFAULT_BUCKET, False, False, False, *parameters],

@@ -11,7 +11,7 @@ from classify.counting import DERIVED
 from classify.errors import GoldStandardRefused
 from classify.feedback import checked_truth
 from classify.models import GoldStandard, SubjectProgress
-from classify.queue import insert_progress_rows, mark_training_subjects
+from classify.queue import Links, insert_progress_rows, mark_training_subjects, queue_new_subjects
 from classify.rebuild import rebuild_results, recount_subject
 from classify.recording import Receipt, record_classification
 from classify.submissions import Submission
@@ -34,7 +34,6 @@ __all__ = [
 
 ROUTES_AT_ONCE = 1000
 SETTLED_AT_ONCE = 500
-Links = Workflow.subject_sets.through
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,15 @@ class Route:
 # --- The queue ----------------------------------------------------------------------------------------------------
 
 
-def queue_subjects(subject_set: SubjectSet) -> int:
+def queue_subjects(subject_set: SubjectSet, *, above: int | None = None) -> int:
     """Make the queues agree with the set's subjects and the workflows that it is linked to; how many rows are new.
 
     Writes SubjectProgress in three statements: the missing rows, each with a random pivot; `is_withdrawn` on those of
-    workflows that no longer take the set; and off those that take it again. What was counted is kept.
+    workflows that no longer take the set; and off those that take it again. What was counted is kept. With `above`,
+    one statement writes the rows of the subjects with higher ids, which no queue and no gold standard knows yet.
     """
+    if above is not None:
+        return queue_new_subjects(subject_set, above)
     queued = SubjectProgress.objects.filter(subject__subject_set=subject_set)
     linked = Links.objects.filter(subjectset_id=subject_set.pk).values("workflow_id")
     with transaction.atomic():

@@ -13,6 +13,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from starsieve.projects.background import interpreter_for_rows
 from starsieve.projects.imports import ImportReport, ReadFrame, RefusedRow, Reject, SubjectRow, import_subjects
 from starsieve.projects.models import Origin, Project, SubjectSet
 from starsieve.projects.services import Refused, create_subject_set, link_subject_set
@@ -48,7 +49,7 @@ def run_import(
     rejects_file = options["rejects"] or file.with_name(f"{file.name}.rejects.csv")
     _check_writable(rejects_file, file)
     subject_set = _subject_set(project, file, options, stdout)
-    with _RejectsFile(rejects_file) as rejects, _progress(total) as on_progress:
+    with _RejectsFile(rejects_file) as rejects, _progress(total) as on_progress, interpreter_for_rows():
         report = import_subjects(
             project=project,
             subject_set=subject_set,

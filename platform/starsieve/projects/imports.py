@@ -5,10 +5,13 @@ manifests.py's part, reading a picture's file is sources.py's.
 """
 
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from json.encoder import encode_basestring_ascii as quote
@@ -20,12 +23,13 @@ from django.db.models.expressions import RawSQL
 
 from starsieve.accounts.models import User
 from starsieve.projects.arrivals import announce_arrivals
+from starsieve.projects.background import WRITERS, Submit, writing_behind
 from starsieve.projects.bulk import Always, Column, analyse, insert_columns
 from starsieve.projects.models import Project, Subject, SubjectImport, SubjectSet
 from starsieve.projects.stamps import MOST_FRAMES, Stamp, StampError, frame_entry, store_frame
 from starsieve.projects.task_types import is_storable
 
-BATCH_SIZE = 2000
+BATCH_SIZE = 5000
 KNOWN_REFERENCES = 1000
 FEW = 1000  # subjects, through which a search is quick anyhow
 KEPT_REJECTS = 1000
@@ -127,6 +131,9 @@ class Known(NamedTuple):
     is_stored: bool
 
 
+New = dict[str, tuple[int, Content]]  # name → the row's number and content
+
+
 @dataclass
 class _Run:
     """One import on its way."""
@@ -136,6 +143,9 @@ class _Run:
     read_frame: ReadFrame
     dry_run: bool
     on_reject: Callable[[Reject], None] | None
+    submit: Submit
+    # What is being stored while the next rows are read, oldest first.
+    being_stored: "deque[tuple[New, Future[None]]]" = field(default_factory=deque)
     report: ImportReport = field(default_factory=ImportReport)
     # Rows may share a picture: what the latest references led to.
     known: OrderedDict[str, Known] = field(default_factory=OrderedDict)
@@ -179,23 +189,25 @@ def import_subjects(
 ) -> ImportReport:
     """Store the rows as subjects of the set; refuse those at fault and say why.
 
-    Writes pictures into the media storage and Subject rows in batches of 2000, each batch in a transaction of its own;
-    locks nothing. A name that the project has with the same content counts as unchanged, with other content as
-    refused, so the same import can run again after any interruption. When it ends, however it ends, the arrival
-    listeners hear of the set and a SubjectImport is written, in one more transaction. A dry run checks everything and
-    writes nothing.
+    Writes pictures into the media storage and Subject rows in batches of 5000, each batch in a transaction of its own,
+    together with what the arrival listeners write of it; locks nothing. On PostgreSQL two more connections store
+    batches while the next is read. A name that the project has with the same content counts as unchanged, with other
+    content as refused, so the same import can run again after any interruption. When it ends, however it ends, the
+    arrival listeners hear of the whole set and a SubjectImport is written, in one more transaction. A dry run checks
+    everything and writes nothing.
     """
     if subject_set.project_id != project.pk:
         raise ValueError(f"subject set {subject_set.name!r} belongs to another project than {project.slug!r}")
-    run = _Run(project, subject_set, read_frame, dry_run, on_reject)
-    try:
+    with writing_behind() as submit, ExitStack() as at_the_end:
+        run = _Run(project, subject_set, read_frame, dry_run, on_reject, submit)
+        if not dry_run:
+            at_the_end.callback(_finish, run, source, user)
+        for _ in range(WRITERS):  # should one batch have failed, the other counts all the same
+            at_the_end.callback(_settle, run)
         for batch in _batches(rows):
             _import_batch(run, batch)
             if on_progress is not None:
                 on_progress(len(batch))
-    finally:
-        if not dry_run:
-            _finish(run, source, user)
     return run.report
 
 
@@ -221,8 +233,11 @@ def _batches(rows: Iterable[SubjectRow | RefusedRow]) -> Iterator[list[SubjectRo
 
 
 def _import_batch(run: _Run, batch: list[SubjectRow | RefusedRow]) -> None:
+    names = {row.name for row in batch}
+    if not all(names.isdisjoint(earlier) for earlier, _ in run.being_stored):
+        _settle(run)  # what is being stored cannot be looked up yet
     stored = _stored(run, [row.name for row in batch if isinstance(row, SubjectRow)])
-    new: dict[str, tuple[int, Content]] = {}
+    new: New = {}
     for row in batch:
         try:
             if isinstance(row, RefusedRow):
@@ -230,8 +245,22 @@ def _import_batch(run: _Run, batch: list[SubjectRow | RefusedRow]) -> None:
             _take_row(run, row, stored, new)
         except RowError as error:
             run.reject(row.number, row.name, error)
+    if run.dry_run:
+        run.report.created += len(new)
+    elif new:
+        _settle(run, WRITERS - 1)
+        run.being_stored.append((new, run.submit(partial(_create, run, new))))
+
+
+def _settle(run: _Run, still_storing: int = 0) -> None:
+    """Wait until no more batches than this are being stored."""
+    while len(run.being_stored) > still_storing:
+        _settle_one(run, *run.being_stored.popleft())
+
+
+def _settle_one(run: _Run, new: New, storing: "Future[None]") -> None:
     try:
-        _create(run, new)
+        storing.result()
     except IntegrityError:
         # Another import took one of the names meanwhile; now it can be seen and compared.
         stored = _stored(run, list(new))
@@ -242,11 +271,13 @@ def _import_batch(run: _Run, batch: list[SubjectRow | RefusedRow]) -> None:
             except RowError as error:
                 run.reject(number, name, error)
         _create(run, new)
+    run.report.created += len(new)
+    if run.report.created > 2 * run.analysed:
+        analyse(Subject, columns=("project_id", "name"))
+        run.analysed = run.report.created
 
 
-def _take_row(
-    run: _Run, row: SubjectRow, stored: Mapping[str, tuple[Any, ...]], new: dict[str, tuple[int, Content]]
-) -> None:
+def _take_row(run: _Run, row: SubjectRow, stored: Mapping[str, tuple[Any, ...]], new: New) -> None:
     """Into `new`, or compared with the subject that has the name already."""
     _check_name(row.name)
     _check_position(row.ra, row.dec)
@@ -279,21 +310,19 @@ def _stored(run: _Run, names: list[str]) -> dict[str, tuple[Any, ...]]:
     return {name: tuple(content) for name, *content in found.values_list("name", *Content._fields)}
 
 
-def _create(run: _Run, new: Mapping[str, tuple[int, Content]]) -> None:
-    if new and not run.dry_run:
-        contents = zip(*(content for _, content in new.values()), strict=True)
+def _create(run: _Run, new: New) -> None:
+    """Store the rows and their places in the queues. May run in another thread: `run` is only read."""
+    contents = zip(*(content for _, content in new.values()), strict=True)
+    with transaction.atomic():
+        newest = Subject.objects.order_by("-id").values_list("id", flat=True).first() or 0
         columns: dict[str, Column] = {
             "project_id": Always(run.project.pk),
             "name": list(new),
             **dict(zip(Content._fields, contents, strict=True)),
             "created_at": Always(datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")),
         }
-        with transaction.atomic():
-            insert_columns(Subject, columns, len(new))
-    run.report.created += len(new)
-    if not run.dry_run and run.report.created > 2 * run.analysed:
-        analyse(Subject, columns=("project_id", "name"))
-        run.analysed = run.report.created
+        insert_columns(Subject, columns, len(new))
+        announce_arrivals(run.subject_set, above=newest)
 
 
 def _content_of(run: _Run, row: SubjectRow, *, store: bool) -> Content:

@@ -9,10 +9,9 @@ import gzip
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -25,7 +24,6 @@ from starsieve.projects.task_types import is_storable, shown
 IMAGE_COLUMN = re.compile(r"image(_\d{1,3})?\Z")
 SEPARATOR = re.compile("[;\t|]")
 LONGEST_LINE = 1_000_000
-ROWS_AHEAD = 2000
 LONGEST_COLUMN = 100
 CATALOGUE_COLUMNS = ("x", "y")
 HIDDEN = ("#", "//")  # how the names of hidden columns begin
@@ -69,19 +67,6 @@ def read_manifest(text: Iterable[str], *, json_lines: bool) -> Iterator[SubjectR
     """The manifest's rows in order. Raises ManifestError at once for a file without a usable heading or any row."""
     records = _json_records(text) if json_lines else _csv_records(text, ("name",))
     return (_as_row(number, record, _subject_row) for number, record in _at_least_one(records))
-
-
-def read_ahead(rows: Iterator[SubjectRow | RefusedRow]) -> Iterator[SubjectRow | RefusedRow]:
-    """The same rows, read in a thread of its own while the caller waits for the database; `rows` must not ask it."""
-    with ThreadPoolExecutor(1, thread_name_prefix="manifest") as reader:
-        coming = reader.submit(_some_of, rows)
-        while some := coming.result():
-            coming = reader.submit(_some_of, rows)
-            yield from some
-
-
-def _some_of(rows: Iterator[SubjectRow | RefusedRow]) -> list[SubjectRow | RefusedRow]:
-    return list(islice(rows, ROWS_AHEAD))
 
 
 def read_catalogue(text: Iterable[str]) -> Iterator[SubjectRow | RefusedRow]:

@@ -1,18 +1,24 @@
+import gc
 import io
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
+from classify.models import SubjectProgress
+from starsieve.projects import imports
+from starsieve.projects.background import interpreter_for_rows, writing_behind
 from starsieve.projects.imports import ImportReport, RefusedRow, RowError, SubjectRow, import_subjects
-from starsieve.projects.manifests import read_ahead, read_manifest
-from starsieve.projects.models import Project, Subject, SubjectImport
-from starsieve.projects.services import create_subject_set
+from starsieve.projects.manifests import read_manifest
+from starsieve.projects.models import Project, Subject, SubjectImport, Workflow
+from starsieve.projects.services import create_subject_set, link_subject_set
 from starsieve.projects.sources import ImageFolder
 from starsieve.projects.stamps import Picture, Stamp, StampError, open_picture
 
@@ -21,8 +27,14 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def arrivals(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The sets that the listeners heard of as a whole."""
     heard: list[Any] = []
-    monkeypatch.setattr("starsieve.projects.imports.announce_arrivals", heard.append)
+
+    def hear(subject_set: Any, above: int | None = None) -> None:
+        if above is None:
+            heard.append(subject_set)
+
+    monkeypatch.setattr("starsieve.projects.imports.announce_arrivals", hear)
     return heard
 
 
@@ -185,7 +197,7 @@ def test_a_growing_project_is_made_known_to_the_planner(
     monkeypatch.setattr("starsieve.projects.imports.analyse", lambda model, columns: told.append(model.objects.count()))
     stamp = Stamp((Picture(open_picture(make_png())),))
     import_subjects(project=project, subject_set=subject_set, rows=rows_of(6000), read_frame=lambda _: stamp)
-    assert told == [2500, 5500]
+    assert told == [3000, 6000]  # the batch after the one that is counted is stored by then
 
 
 def test_json_lines_keep_their_types(load: Any) -> None:
@@ -243,17 +255,20 @@ def test_rows_with_other_columns_are_read_each_by_its_own(load: Any) -> None:
     assert [len(subject.frames) for subject in (a, b, c)] == [1, 1, 2]
 
 
-def test_a_dry_run_finds_everything_and_writes_nothing(load: Any, arrivals: Any, settings: Any) -> None:
+def test_a_dry_run_finds_everything_and_writes_nothing(
+    load: Any, arrivals: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load("name,image\nold,a.png\n")
     files = set(Path(settings.MEDIA_ROOT).rglob("*.png"))
-    imports = SubjectImport.objects.count()
-    n = 2100  # the repeats come in another batch
+    kept = SubjectImport.objects.count()
+    monkeypatch.setattr(imports, "BATCH_SIZE", 500)
+    n = 600  # the repeats come in another batch
     rows = "".join(f"s{i},b.png\n" for i in range(n))
     report = load(f"name,image\nold,a.png\nbad,broken.png\n{rows}s0,b.png\ns1,a.png\n", dry_run=True)
     assert found(report) == (n, 2, 2)
     assert Subject.objects.count() == 1
     assert set(Path(settings.MEDIA_ROOT).rglob("*.png")) == files
-    assert (SubjectImport.objects.count(), len(arrivals)) == (imports, 1)
+    assert (SubjectImport.objects.count(), len(arrivals)) == (kept, 1)
 
 
 def rows_of(n: int) -> Iterable[SubjectRow]:
@@ -263,8 +278,6 @@ def rows_of(n: int) -> Iterable[SubjectRow]:
 def test_statements_grow_with_batches_and_not_with_rows(
     project: Project, subject_set: Any, make_png: Any, arrivals: Any
 ) -> None:
-    from django.db import connection
-
     stamp = Stamp((Picture(open_picture(make_png())),))
 
     def statements(n: int, prefix: str) -> int:
@@ -274,7 +287,7 @@ def test_statements_grow_with_batches_and_not_with_rows(
         return len(queries)
 
     assert statements(400, "a") <= statements(5, "b")
-    assert statements(4100, "c") <= 3 * statements(400, "d")
+    assert statements(10_100, "c") <= 3 * statements(400, "d")
 
 
 def test_progress_counts_every_row(
@@ -367,16 +380,111 @@ def test_simulated_sets_hold_simulated_subjects(load: Any, project: Project) -> 
     assert Subject.objects.get().origin == "simulated"
 
 
-def test_rows_that_are_read_ahead_come_in_order_and_so_does_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("starsieve.projects.manifests.ROWS_AHEAD", 10)
+# --- Several connections ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("starsieve.projects.imports.BATCH_SIZE", 50)
+
+
+@pytest.fixture
+def take(
+    workflow: Workflow, subject_set: Any, make_png: Any, small_batches: None
+) -> Callable[[Iterable[SubjectRow]], ImportReport]:
+    """take(rows) → the report of an import into a set that the workflow shows."""
+    link_subject_set(workflow=workflow, subject_set=subject_set)
+    stamp = Stamp((Picture(open_picture(make_png())),))
+
+    def run(rows: Iterable[SubjectRow]) -> ImportReport:
+        return import_subjects(
+            project=workflow.project, subject_set=subject_set, rows=rows, read_frame=lambda _: stamp
+        )  # fmt: skip
+
+    return run
+
+
+def queued() -> set[str]:
+    return set(SubjectProgress.objects.filter(is_withdrawn=False).values_list("subject__name", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_batches_that_are_stored_while_others_are_read_are_all_there_and_queued(take: Any) -> None:
+    before = connections_of_the_server()
+    assert found(take(rows_of(320))) == (320, 0, 0)
+    assert queued() == {f"s{i}" for i in range(320)}
+    assert SubjectProgress.objects.values("pivot").distinct().count() == 320
+    assert connections_of_the_server() == before
+    assert found(take(rows_of(330))) == (10, 320, 0)
+
+
+def connections_of_the_server() -> int:
+    if connection.vendor == "sqlite":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_names_that_come_again_a_batch_later_are_compared(take: Any) -> None:
+    again = [SubjectRow(row.number, row.name, row.frames, ra=1.0, dec=1.0) for row in rows_of(70)]
+    report = take([*rows_of(70), *rows_of(70), *again])
+    assert found(report) == (70, 70, 70)
+    assert "other ra, dec" in report.rejects[0].message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_interrupted_import_leaves_no_subject_out_of_the_queue(take: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an import that is killed does not come to is _finish."""
+    monkeypatch.setattr("starsieve.projects.imports._finish", lambda *_: None)
 
     def breaking() -> Iterator[SubjectRow]:
-        yield from rows_of(25)
-        raise OSError("gone")
+        yield from rows_of(120)
+        raise KeyboardInterrupt
 
-    rows = read_ahead(breaking())
-    # What is read together with the error is not handed out.
-    assert [row.number for row in islice(rows, 20)] == list(range(2, 22))
-    with pytest.raises(OSError, match="gone"):
-        next(rows)
-    assert [row.number for row in read_ahead(iter(rows_of(25)))] == list(range(2, 27))
+    with pytest.raises(KeyboardInterrupt):
+        take(breaking())
+    assert queued() == set(Subject.objects.values_list("name", flat=True)) == {f"s{i}" for i in range(100)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_that_cannot_be_stored_ends_the_import_and_the_others_count(
+    take: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = imports.insert_columns
+
+    def failing(model: Any, columns: Any, n: int) -> None:
+        if "s50" in columns["name"]:
+            raise DatabaseError("the disk is full")
+        insert(model, columns, n)
+
+    monkeypatch.setattr(imports, "insert_columns", failing)
+    with pytest.raises(DatabaseError, match="the disk is full"):
+        take(rows_of(400))
+    stored = set(Subject.objects.values_list("name", flat=True))
+    assert queued() == stored
+    assert "s0" in stored
+    assert "s50" not in stored
+    assert SubjectImport.objects.get().created_count == len(stored)
+
+
+def test_inside_a_transaction_work_is_done_at_once_and_its_error_waits() -> None:
+    threads: list[int] = []
+
+    def fail() -> None:
+        raise KeyError("lost")
+
+    with writing_behind() as submit:
+        submit(lambda: threads.append(get_ident()))
+        failed = submit(fail)
+    assert threads == [get_ident()]
+    with pytest.raises(KeyError, match="lost"):
+        failed.result()
+
+
+def test_the_interpreter_is_as_before_when_the_rows_are_through() -> None:
+    before = gc.get_threshold(), sys.getswitchinterval()
+    with interpreter_for_rows():
+        assert (gc.get_threshold(), sys.getswitchinterval()) != before
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before

@@ -12,7 +12,6 @@ from starsieve.projects.manifests import (
     count_rows,
     is_json_lines,
     open_manifest,
-    read_ahead,
     read_manifest,
 )
 from starsieve.projects.sources import ImageFolder
@@ -45,7 +44,7 @@ class Command(BaseCommand):
                 run_import(
                     project=project,
                     file=manifest,
-                    rows=read_ahead(read_manifest(text, json_lines=json_lines)),
+                    rows=read_manifest(text, json_lines=json_lines),
                     total=count_rows(manifest, has_heading=not json_lines),
                     read_frame=ImageFolder(images, stretch=options["stretch"]),
                     options=options,
