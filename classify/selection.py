@@ -85,8 +85,9 @@ def select(
 
 def _select_ordinary(search: "_Search", count: int) -> Selection:
     window = search.window(count)
-    if not window.subjects and not window.is_exact:
-        window = search.window(count)  # the pivot fell on a stretch that this volunteer has seen
+    if not window.n_unseen and not window.is_exact:
+        # The pivot fell on a stretch that this volunteer has seen. What they hold already is served all the same.
+        window = search.window(count)
     subjects = window.subjects
     if len(subjects) == count and window.n_unseen and (window.is_exact or count == 0):
         return Selection(subjects, window.n_unseen)

@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from classify import selection, selection_sql
-from classify.models import Classification, SubjectProgress
+from classify import leases, selection, selection_sql
+from classify.models import Classification, Lease, SubjectProgress
 from classify.services import Route, retire_subject, route_subjects
 from classify.versions import definition_of
 
@@ -159,6 +161,32 @@ def test_a_window_that_finds_nothing_unseen_does_not_end_the_search(world: Any, 
         assert found.remaining >= len(found.subjects)
     see(workflow, volunteer, [row.subject for row in rows[57:]])
     assert select(workflow, volunteer, count=2).reason == "seen_all"
+
+
+@pytest.mark.parametrize("n_held", [0, leases.MOST_HELD])
+def test_a_pivot_in_a_long_stretch_that_was_seen_is_followed_by_another(
+    world: Any, monkeypatch: Any, n_held: int
+) -> None:
+    """Without the look at the whole head of the queue, which costs several times as much; also for someone who holds
+    as many subjects as one may and so is served those, whatever the window shows.
+    """
+    n_seen = selection_sql.CAP
+    workflow, volunteer = world.workflow(subjects=n_seen + selection_sql.MOST_REMAINING + 5), world.volunteer()
+    rows = list(SubjectProgress.objects.filter(workflow=workflow).select_related("subject").order_by("pivot"))
+    see(workflow, volunteer, [row.subject for row in rows[:n_seen]])
+    in_turn = [row.subject_id for row in rows[n_seen + 2 :]]
+    until = timezone.now() + timedelta(minutes=5)
+    Lease.objects.bulk_create(
+        Lease(workflow=workflow, volunteer=volunteer, subject_id=subject_id, expires_at=until)
+        for subject_id in (in_turn[-n_held:] if n_held else [])
+    )
+    drawn = [1.0, 1.0, 0.0, rows[n_seen + 2].pivot]  # neither place is for training; the two pivots
+    monkeypatch.setattr(selection.random, "random", lambda: drawn.pop(0))
+    monkeypatch.setattr(selection._Search, "head", lambda _: pytest.fail("the head was asked for"))
+    found = select(workflow, volunteer, count=2)
+    assert ids_of(found.subjects) == in_turn[-n_held:][:2]
+    assert found.remaining == selection_sql.MOST_REMAINING
+    assert drawn == []
 
 
 def test_lower_buckets_are_found_behind_a_long_seen_one(world: Any, monkeypatch: Any) -> None:
