@@ -1,6 +1,5 @@
 """Many at once, each on a connection of its own: nothing twice, nothing lost, no deadlock."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from classify.selection import select
 from classify.services import Route, route_subjects
 from classify.versions import definition_of
 from classify.volunteers import merge_visitor
+from tests.support.databases import shared_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 N_THREADS = 8
@@ -27,23 +27,9 @@ N_THREADS = 8
 
 @pytest.fixture(autouse=True)
 def database_of_processes(transactional_db: None, tmp_path: Path) -> Iterator[None]:
-    """Threads need what processes have: connections of their own. SQLite's tests run in memory, on one for all, so
-    there the tables move into a file, which is opened with the product's own options.
-    """
-    if connection.vendor != "sqlite":
+    """Threads need what processes have: connections of their own."""
+    with shared_database(tmp_path):
         yield
-        return
-    connection.ensure_connection()
-    in_memory, name = connection.connection, connection.settings_dict["NAME"]
-    with sqlite3.connect(tmp_path / "test.sqlite3") as file:
-        in_memory.backup(file)
-    file.close()
-    connection.connection, connection.settings_dict["NAME"] = None, str(tmp_path / "test.sqlite3")
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.connection, connection.settings_dict["NAME"] = in_memory, name
 
 
 def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:

@@ -270,7 +270,8 @@ def _settle_one(run: _Run, new: New, storing: "Future[None]") -> None:
                 run.compare(content, stored[name], "this project")
             except RowError as error:
                 run.reject(number, name, error)
-        _create(run, new)
+        if new:
+            _create(run, new)
     run.report.created += len(new)
     if run.report.created > 2 * run.analysed:
         analyse(Subject, columns=("project_id", "name"))

@@ -3,6 +3,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -21,6 +22,7 @@ from starsieve.projects.models import Project, Subject, SubjectImport, Workflow
 from starsieve.projects.services import create_subject_set, link_subject_set
 from starsieve.projects.sources import ImageFolder
 from starsieve.projects.stamps import Picture, Stamp, StampError, open_picture
+from tests.support.databases import shared_database
 
 pytestmark = pytest.mark.django_db
 
@@ -342,6 +344,19 @@ def test_a_name_that_another_import_takes_meanwhile_is_compared(
     assert Subject.objects.count() == 3
 
 
+def test_a_batch_whose_names_another_import_has_all_taken_creates_nothing(
+    project: Project, subject_set: Any, make_png: Any, arrivals: Any
+) -> None:
+    stamp = Stamp((Picture(open_picture(make_png())),))
+    row = SubjectRow(2, "only", (("image", "a"),))
+
+    def read(_: str) -> Stamp:
+        import_subjects(project=project, subject_set=subject_set, rows=[row], read_frame=lambda _: stamp)
+        return stamp
+
+    assert found(import_subjects(project=project, subject_set=subject_set, rows=[row], read_frame=read)) == (0, 1, 0)
+
+
 def test_the_report_is_kept_with_its_first_rejects(
     project: Project, subject_set: Any, owner: Any, arrivals: Any
 ) -> None:
@@ -432,6 +447,22 @@ def test_names_that_come_again_a_batch_later_are_compared(take: Any) -> None:
     report = take([*rows_of(70), *rows_of(70), *again])
     assert found(report) == (70, 70, 70)
     assert "other ra, dec" in report.rejects[0].message
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_imports_of_the_same_rows_at_once_each_row_is_created_by_one(take: Any, tmp_path: Path) -> None:
+    def at_once(_: int) -> ImportReport:
+        try:
+            return take(rows_of(420))
+        finally:
+            connection.close()
+
+    with shared_database(tmp_path):
+        with ThreadPoolExecutor(2) as pool:
+            reports = list(pool.map(at_once, range(2)))
+        assert [report.created + report.unchanged for report in reports] == [420, 420]
+        assert sum(report.created for report in reports) == Subject.objects.count() == 420
+        assert SubjectProgress.objects.count() == 420
 
 
 @pytest.mark.django_db(transaction=True)
