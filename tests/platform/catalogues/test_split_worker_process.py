@@ -102,18 +102,19 @@ def test_two_worker_processes_store_what_one_process_stores(platform: Platform) 
 def test_a_worker_killed_in_mid_run_leaves_it_to_the_next(platform: Platform) -> None:
     platform.site.environment["CONSENSUS_SHARDS_HELD"] = "1"  # each round reads again: there is time to be killed in
     run = platform.request()
+    shards = f"catalogues_consensusshard WHERE split_id = {run}"
     worker = platform.site.start_worker()
     wait_until(
-        lambda: (platform.value("SELECT max(round) FROM catalogues_consensussplit") or 0) >= 4
-        and platform.value("SELECT count(*) FROM catalogues_consensusshard WHERE state = 'running'"),
+        lambda: (platform.value(f"SELECT round FROM catalogues_consensussplit WHERE run_id = {run}") or 0) >= 4
+        and platform.value(f"SELECT count(*) FROM {shards} AND state = 'running'"),
         seconds=120, what="the run to be in its rounds",
     )  # fmt: skip
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait(10)
     assert platform.value(f"SELECT state FROM catalogues_consensusrun WHERE id = {run}") == "running"
-    assert platform.value("SELECT count(*) FROM catalogues_consensusshard") == 4
+    assert platform.value(f"SELECT count(*) FROM {shards}") == 4
 
     platform.site.start_worker()
     assert_alike(platform.finished(run), platform.expected)
-    tidied = lambda: platform.value("SELECT count(*) FROM catalogues_consensussplit") == 0  # noqa: E731
+    tidied = lambda: platform.value(f"SELECT count(*) FROM {shards}") == 0  # noqa: E731
     wait_until(tidied, seconds=10, what="the worker to take away what only the run needed")
