@@ -20,9 +20,10 @@ from tests.support.services import chromium, running_services  # noqa: E402
 
 BIN = Path(sys.executable).parent
 ROOMS_WITH_DATABASE = ["tests/classify", "tests/platform", "tests/ml_worker", "tests/contract"]
-NUMERIC = ["tests/aggregation", "tests/ml_worker/nets"]
 QUICK = "not services and not browser"
-PYTEST = [sys.executable, "-W", "error", "-m", "pytest", "-q"]
+PYTEST: list[str | Path] = [sys.executable, "-W", "error", "-m", "pytest", "-q", "--durations=5"]
+ROOMS = ["platform/starsieve", "classify", "aggregation", "ml_worker"]
+MYPY: list[str | Path] = ["env", "DEBUG=1", BIN / "mypy", *ROOMS]  # without DEBUG, settings want a secret key
 
 
 def run(title: str, *command: str | Path, **environment: str) -> None:
@@ -44,13 +45,13 @@ def finish(title: str, step: subprocess.Popen[bytes], started: float) -> None:
         sys.exit(status)
 
 
-def side_by_side(steps: dict[str, list[str]], **environment: str) -> None:
-    """Run pytest with several selections at once, for tests that mostly wait; each one's output comes as a whole."""
+def side_by_side(steps: dict[str, list[str | Path]], **environment: str) -> None:
+    """Run commands at once that leave a core free, or mostly wait; each one's output comes as a whole."""
     started = time.monotonic()
     print(f"\n== {' and '.join(steps)}, side by side", flush=True)
     with ExitStack() as stack:
         outputs = {title: stack.enter_context(tempfile.TemporaryFile()) for title in steps}
-        running = {title: start(*PYTEST, *steps[title], output=outputs[title], **environment) for title in steps}
+        running = {title: start(*steps[title], output=outputs[title], **environment) for title in steps}
         for title, step in running.items():
             step.wait()
             outputs[title].seek(0)
@@ -70,7 +71,7 @@ def lint() -> None:
 
 
 def types() -> None:
-    run("mypy", BIN / "mypy", "platform/starsieve", "classify", "aggregation", "ml_worker", DEBUG="1")
+    run("mypy", *MYPY)
 
 
 def docs() -> None:
@@ -80,19 +81,16 @@ def docs() -> None:
 def everything() -> None:
     os.environ["CHROMIUM"] = chromium()
     lint()
-    types()
-    pytest("the numeric cores", "-n", "2", *NUMERIC, "--durations=5")
-    pytest("unit tests on SQLite", "-n", "2", "-m", QUICK, "--ignore=tests/contract",
-           *(f"--ignore={folder}" for folder in NUMERIC), "--durations=5")  # fmt: skip
-    pytest("contract tests on SQLite", "-n", "2", "-m", QUICK, "tests/contract")
+    quick: list[str | Path] = [*PYTEST, "-n", "2", "-m", QUICK]
+    side_by_side({"types": MYPY, "unit and contract tests, on SQLite": [*quick, "tests", "--ignore=tests/browser"]})
     with running_services() as services:
         database = {"DATABASE_URL": services["TEST_DATABASE_URL"]}
         pytest("what asks a database, on PostgreSQL", "-n", "2", "-m", f"database and {QUICK}", *ROOMS_WITH_DATABASE,
-               "--ignore=tests/ml_worker/nets", "--durations=5", **services, **database)  # fmt: skip
+               **services, **database)  # fmt: skip
         side_by_side(
             {
-                "services": ["-m", "services", *ROOMS_WITH_DATABASE, "--durations=5"],
-                "browser": ["tests/browser", "--durations=5"],
+                "services": [*PYTEST, "-m", "services", *ROOMS_WITH_DATABASE],
+                "browser": [*PYTEST, "tests/browser"],
             },
             **services,
             **database,
