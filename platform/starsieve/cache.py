@@ -23,6 +23,13 @@ class _Client(django_redis.RedisCacheClient):
         super().__init__(servers, **{"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, **options})
         self._silent_until = 0.0
         self._is_away = False
+        self._clients: dict[bool, Any] = {}
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
+        """One client for reading and one for writing, which threads may share: making one costs as much as asking."""
+        if write not in self._clients:
+            self._clients[write] = super().get_client(key, write=write)
+        return self._clients[write]
 
     def _ask(self, method: Callable[..., Any], otherwise: Any, *arguments: Any) -> Any:
         """What Redis answers, or `otherwise`."""

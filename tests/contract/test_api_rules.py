@@ -192,6 +192,24 @@ def test_a_client_that_calls_too_often_is_told_when_to_come_back(signed_in: Clie
     assert 0 < int(answer["Retry-After"]) <= 61
 
 
+def test_after_a_burst_a_client_goes_on_at_the_rate(signed_in: Client, monkeypatch: Any) -> None:
+    monkeypatch.setattr("starsieve.api.throttling.ClientThrottle.rate", "6/min", raising=False)
+    now = [1e9]
+    monkeypatch.setattr("starsieve.api.throttling.ClientThrottle.timer", lambda _: now[0])
+    call = lambda: signed_in.get(TOKENS)  # noqa: E731
+    cache.clear()
+    try:
+        assert [call().status_code for _ in range(7)] == [200] * 6 + [429]
+        assert int(call()["Retry-After"]) in (10, 11)  # refused calls are not counted
+        for _ in range(3):
+            now[0] += 10
+            assert [call().status_code, call().status_code] == [200, 429]
+        now[0] += 60
+        assert [call().status_code for _ in range(7)] == [200] * 6 + [429]
+    finally:
+        cache.clear()
+
+
 class Raising(APIView):
     error = Exception()
 
