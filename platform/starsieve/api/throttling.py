@@ -16,6 +16,7 @@ class ClientThrottle(SimpleRateThrottle):
     """
 
     scope = "client"
+    cache_format = "full_at_%(scope)s_%(ident)s"
     num_requests: int  # these two are set where there is a rate
     duration: int
     seconds_to_wait: float | None = None
