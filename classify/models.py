@@ -45,7 +45,7 @@ class Classification(models.Model):
     """
 
     client_id = models.UUIDField(unique=True)
-    # Indexes on several columns begin with the workflow.
+    # No index of its own, here and below: indexes on several columns begin with the workflow.
     workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, db_index=False, related_name="classifications")
     workflow_version = models.ForeignKey(WorkflowVersion, on_delete=models.PROTECT, related_name="classifications")
     subject = models.ForeignKey(Subject, on_delete=models.PROTECT, related_name="classifications")

@@ -22,8 +22,8 @@ BIN = Path(sys.executable).parent
 ROOMS_WITH_DATABASE = ["tests/classify", "tests/platform", "tests/ml_worker", "tests/contract"]
 QUICK = "not services and not browser"
 PYTEST: list[str | Path] = [sys.executable, "-W", "error", "-m", "pytest", "-q", "--durations=5"]
-ROOMS = ["platform/starsieve", "classify", "aggregation", "ml_worker"]
-MYPY: list[str | Path] = ["env", "DEBUG=1", BIN / "mypy", *ROOMS]  # without DEBUG, settings want a secret key
+# Without DEBUG, settings want a secret key.
+MYPY: list[str | Path] = ["env", "DEBUG=1", BIN / "mypy", "platform/starsieve", "classify", "aggregation", "ml_worker"]
 
 
 def run(title: str, *command: str | Path, **environment: str) -> None:

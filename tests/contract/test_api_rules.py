@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.cache import cache
 from django.db import InterfaceError, OperationalError
 from django.test import Client
@@ -16,6 +17,7 @@ from rest_framework.views import APIView
 from starsieve.accounts.models import ApiToken, User
 from starsieve.accounts.services import make_token
 from starsieve.api.problems import Conflict, Unprocessable, problem_body
+from starsieve.api.throttling import ClientThrottle
 
 TOKENS = "/api/v1/tokens"
 
@@ -208,6 +210,20 @@ def test_after_a_burst_a_client_goes_on_at_the_rate(signed_in: Client, monkeypat
         assert [call().status_code for _ in range(7)] == [200] * 6 + [429]
     finally:
         cache.clear()
+
+
+def test_a_whole_period_of_calls_fits_into_one_moment(monkeypatch: Any) -> None:
+    """The shares of a moment today, which a number holds to a tenth of a microsecond, do not add up exactly."""
+    monkeypatch.setattr(ClientThrottle, "rate", "700/min", raising=False)
+    monkeypatch.setattr(ClientThrottle, "timer", lambda _: 1_790_000_000.123)
+    request = APIRequestFactory().get("/")
+    request.user = AnonymousUser()
+    cache.clear()
+    try:
+        allowed = [ClientThrottle().allow_request(request, APIView()) for _ in range(701)]
+    finally:
+        cache.clear()
+    assert allowed == [True] * 700 + [False]
 
 
 class Raising(APIView):

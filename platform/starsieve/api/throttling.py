@@ -9,6 +9,9 @@ if TYPE_CHECKING:  # rest_framework.views imports this module through the settin
     from rest_framework.views import APIView
 
 
+ROUNDING = 0.001  # seconds by which the sum of a period's shares may differ from the period
+
+
 class ClientThrottle(SimpleRateThrottle):
     """A token bucket: who has been away may send a whole period's calls at once, and goes on at the rate.
 
@@ -49,7 +52,7 @@ class ClientThrottle(SimpleRateThrottle):
         now = self.timer()
         full_at = max(float(self.cache.get(key, 0.0)), now) + n * self.duration / self.num_requests
         wait = full_at - now - self.duration
-        if wait > 1e-6:  # of a second: the sum of many shares is not exactly the whole
+        if wait > ROUNDING:
             return wait
         self.cache.set(key, full_at, self.duration)
         return None

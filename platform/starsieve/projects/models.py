@@ -105,6 +105,7 @@ class Subject(models.Model):
     from the top-left corner as on screen.
     """
 
+    # The unique names begin with the project: no index of its own.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, db_index=False, related_name="subjects")
     subject_set = models.ForeignKey(SubjectSet, on_delete=models.CASCADE, related_name="subjects")
     name = models.CharField(max_length=200)
